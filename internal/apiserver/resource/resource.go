@@ -39,11 +39,11 @@ type Resource struct {
 	Generation bool
 	SpecOf     func(obj runtime.Object) any
 
-	Update  // of the resource itself; its Create hooks are below
-	Prepare func(ctx context.Context, obj runtime.Object)                 // before creation: clear status, set what the server owns
-	Check   func(ctx context.Context, obj runtime.Object) field.ErrorList // at creation; all errors at once
-	Warn    func(ctx context.Context, obj runtime.Object) []string        // at creation; nil = none
-	Name2   func(name string, prefix bool) []string                       // metadata.name rule; nil = DNS subdomain
+	Update                                                                  // of the resource itself; its Create hooks are below
+	Prepare   func(ctx context.Context, obj runtime.Object)                 // before creation: clear status, set what the server owns
+	Check     func(ctx context.Context, obj runtime.Object) field.ErrorList // at creation; all errors at once
+	Warn      func(ctx context.Context, obj runtime.Object) []string        // at creation; nil = none
+	CheckName func(name string, prefix bool) []string                       // metadata.name rule; nil = DNS subdomain
 
 	// Delete reports the grace in seconds a deletion gets (nil hook, or
 	// ok false: deleted at once). It sees the grace that was asked for, nil when unset.
