@@ -1,0 +1,3 @@
+// Package cri is the container runtime as the CRI shows it: sandboxes,
+// containers, streams, statistics and events.
+package cri
