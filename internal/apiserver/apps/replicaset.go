@@ -1,0 +1,30 @@
+package apps
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/proa-project/proa/internal/apiserver/resource"
+)
+
+func replicaSets() resource.Resource {
+	return resource.Resource{
+		GroupVersion: appsv1.SchemeGroupVersion,
+		Name:         "replicasets",
+		Singular:     "replicaset",
+		Kind:         "ReplicaSet",
+		ShortNames:   []string{"rs"},
+		Categories:   []string{"all"},
+		Namespaced:   true,
+		New:          func() runtime.Object { return &appsv1.ReplicaSet{} },
+		NewList:      func() runtime.Object { return &appsv1.ReplicaSetList{} },
+		Generation:   true,
+		Update: resource.Update{
+			Unconditional: true,
+			Reset:         [][]string{{"status"}},
+		},
+		Subresources: map[string]resource.Update{
+			"status": {Reset: [][]string{{"spec"}}, Unconditional: true},
+		},
+	}
+}

@@ -1,0 +1,29 @@
+package batch
+
+import (
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/proa-project/proa/internal/apiserver/resource"
+)
+
+func jobs() resource.Resource {
+	return resource.Resource{
+		GroupVersion: batchv1.SchemeGroupVersion,
+		Name:         "jobs",
+		Singular:     "job",
+		Kind:         "Job",
+		Categories:   []string{"all"},
+		Namespaced:   true,
+		New:          func() runtime.Object { return &batchv1.Job{} },
+		NewList:      func() runtime.Object { return &batchv1.JobList{} },
+		Generation:   true,
+		Update: resource.Update{
+			Unconditional: true,
+			Reset:         [][]string{{"status"}},
+		},
+		Subresources: map[string]resource.Update{
+			"status": {Reset: [][]string{{"spec"}}, Unconditional: true},
+		},
+	}
+}

@@ -1,0 +1,12 @@
+// Package batch describes batch: work that ends.
+package batch
+
+import "github.com/proa-project/proa/internal/apiserver/resource"
+
+// Resources lists the group's kinds as the API serves them.
+func Resources() []resource.Resource {
+	return []resource.Resource{
+		jobs(),
+		cronJobs(),
+	}
+}

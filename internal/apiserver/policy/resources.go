@@ -1,0 +1,11 @@
+// Package policy describes policy: budgets of disruption.
+package policy
+
+import "github.com/proa-project/proa/internal/apiserver/resource"
+
+// Resources lists the group's kinds as the API serves them.
+func Resources() []resource.Resource {
+	return []resource.Resource{
+		podDisruptionBudgets(),
+	}
+}
