@@ -1,0 +1,86 @@
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestKeepsWhatItAcknowledged(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	s := start(t, dir)
+	if _, err := s.Client().Put(ctx, "/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s = start(t, dir)
+	got, err := s.Client().Get(ctx, "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "1" {
+		t.Fatalf("after a restart /a = %v, want 1", got.Kvs)
+	}
+}
+
+func TestSecondOwnerIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	start(t, dir)
+	_, err := Start(t.Context(), Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Fatalf("second start: %v, want a refusal", err)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	s := start(t, t.TempDir())
+	var b bytes.Buffer
+	if err := s.Snapshot(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len()%512 != 32 { // whole pages and a SHA-256
+		t.Fatalf("snapshot of %d bytes has no checksum at its end", b.Len())
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for name, c := range map[string]Config{
+		"nothing": {},
+		"both":    {Dir: "/x", Endpoints: []string{"http://127.0.0.1:1"}},
+	} {
+		if c.Validate() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestNothingIsLeftRunning(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s, err := Start(t.Context(), Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+func start(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := Start(context.Background(), Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	if err := s.Health(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,55 @@
+package etcd
+
+import (
+	"context"
+	"log/slog"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// zapTo lets etcd's warnings and errors through to our log; what it says below
+// that is about its own inner life.
+func zapTo(l *slog.Logger) *zap.Logger {
+	return zap.New(&slogCore{log: l.With("component", "etcd")})
+}
+
+type slogCore struct{ log *slog.Logger }
+
+var _ zapcore.Core = (*slogCore)(nil)
+
+func (c *slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+
+func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
+	return &slogCore{log: slog.New(c.log.Handler().WithAttrs(attrs(f)))}
+}
+
+func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c *slogCore) Write(e zapcore.Entry, f []zapcore.Field) error {
+	level := slog.LevelWarn
+	if e.Level >= zapcore.ErrorLevel {
+		level = slog.LevelError
+	}
+	c.log.LogAttrs(context.Background(), level, e.Message, attrs(f)...)
+	return nil
+}
+
+func (c *slogCore) Sync() error { return nil }
+
+func attrs(f []zapcore.Field) []slog.Attr {
+	enc := zapcore.NewMapObjectEncoder()
+	out := make([]slog.Attr, 0, len(f))
+	for i := range f {
+		f[i].AddTo(enc)
+		if v, ok := enc.Fields[f[i].Key]; ok {
+			out = append(out, slog.Any(f[i].Key, v))
+		}
+	}
+	return out
+}
