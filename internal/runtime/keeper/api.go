@@ -3,6 +3,7 @@
 package keeper
 
 import (
+	"encoding/json"
 	"os"
 	"time"
 
@@ -23,6 +24,8 @@ type Sandbox struct {
 	Sysctls                  map[string]string
 	Cgroup                   string // path below each controller's root, like "/proa-1a2b/kubepods/besteffort/pod<uid>/<id>"
 	ShmSize                  int64  // bytes; 0 = 64 MiB
+	// Meta is the caller's own; the keeper stores it and gives it back.
+	Meta json.RawMessage
 }
 
 // SandboxStatus is what the keeper knows of a sandbox.
@@ -37,6 +40,10 @@ type SandboxStatus struct {
 	Shm       string // directory of the pod's /dev/shm, mounted; "" with HostIPC
 	Running   bool
 	CreatedAt time.Time
+	// FinishedAt: when pause was seen to have ended; zero while it runs.
+	FinishedAt time.Time
+	Cgroup     string
+	Meta       json.RawMessage
 }
 
 // Container asks for one container. Spec is complete: namespaces name the
@@ -49,6 +56,8 @@ type Container struct {
 	Stdin     bool
 	StdinOnce bool // close the container's stdin when the first attach client goes
 	TTY       bool
+	// Meta is the caller's own; the keeper stores it and gives it back.
+	Meta json.RawMessage
 }
 
 // State of a container in the keeper.
@@ -77,16 +86,32 @@ type ContainerStatus struct {
 	ExitKnown bool
 	Signal    int // that ended it, 0 = none
 	OOMKilled bool
-	LogPath   string
+	// StartError says why the process could not be started, in the words of a
+	// container status; the exit code is then StartExitCode.
+	StartError string
+	LogPath    string
+	Cgroup     string
+	TTY, Stdin bool
+	StdinOnce  bool
+	Meta       json.RawMessage
 }
 
 // Event tells that something changed; read the status for what.
 type Event struct {
 	ContainerID string // one of the two is set
 	SandboxID   string
-	Type        string // "created", "started", "exited", "oom", "removed"
+	Type        string // one of the Event constants
 	At          time.Time
 }
+
+// Types of events. A sandbox is "exited" when its pause ended.
+const (
+	EventCreated = "created"
+	EventStarted = "started"
+	EventExited  = "exited"
+	EventOOM     = "oom" // the kernel killed a process of the container for its memory
+	EventRemoved = "removed"
+)
 
 // Exec asks for one more process in a running container. The three files are
 // handed to the process itself (descriptors passed over the socket), so bytes
