@@ -1,0 +1,46 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestThisMachineIsFit(t *testing.T) {
+	for _, p := range Run(Checks(Config{DataDir: filepath.Join(t.TempDir(), "not", "yet", "made")})) {
+		t.Error(p)
+	}
+}
+
+func TestAPortInUseIsNamedWithItsRemedy(t *testing.T) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	problems := Run(Checks(Config{DataDir: t.TempDir(), APIPort: port}))
+	if len(problems) != 1 {
+		t.Fatalf("got %v, want one problem", problems)
+	}
+	line := problems[0].String()
+	for _, want := range []string{fmt.Sprint(port), "in use", "--api-port"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q does not say %q", line, want)
+		}
+	}
+}
+
+func TestPrintSaysALineACheck(t *testing.T) {
+	var out strings.Builder
+	failed := Print(&out, []Check{
+		{"good", "", func() error { return nil }},
+		{"bad", "Do this", func() error { return errors.New("it broke") }},
+	})
+	if want := "ok    good\nFAIL  bad: it broke. Do this\n"; out.String() != want || failed != 1 {
+		t.Errorf("got %q with %d failed, want %q", out.String(), failed, want)
+	}
+}

@@ -1,0 +1,82 @@
+// Package layout says where a cluster keeps what on a machine. Everything of a
+// cluster follows from its data folder, so two clusters never meet.
+package layout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// DefaultData is the data folder of the cluster that is meant when none is named.
+const DefaultData = "/var/lib/proa"
+
+// Layout of one cluster's files.
+type Layout struct {
+	ID   string // 8 hex digits, of the data folder's path; part of every name the kernel sees
+	Data string // absolute; survives a reboot
+	Run  string // gone after a reboot, like the processes and mounts it speaks of
+}
+
+// For is the layout below the data folder; an empty one means DefaultData.
+func For(data string) (Layout, error) {
+	if data == "" {
+		data = DefaultData
+	}
+	abs, err := filepath.Abs(data)
+	if err != nil {
+		return Layout{}, fmt.Errorf("data folder %s: %w", data, err)
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = real // one folder is one cluster, by whichever path it is named
+	}
+	sum := sha256.Sum256([]byte(abs))
+	id := hex.EncodeToString(sum[:4])
+	return Layout{ID: id, Data: abs, Run: filepath.Join("/run/proa", id)}, nil
+}
+
+// Make creates the folders, for root alone, and Data/run as a link to Run.
+func (l Layout) Make() error {
+	for _, dir := range []string{l.Data, l.Run, l.Logs(), l.Pods(), l.Node()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+	}
+	link := filepath.Join(l.Data, "run")
+	if target, err := os.Readlink(link); err == nil && target == l.Run {
+		return nil
+	}
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replace %s: %w", link, err)
+	}
+	return os.Symlink(l.Run, link)
+}
+
+// What lies where. Data first.
+func (l Layout) Kubeconfig() string { return filepath.Join(l.Data, "kubeconfig") }
+func (l Layout) Cluster() string    { return filepath.Join(l.Data, "cluster.json") }
+func (l Layout) PKI() string        { return filepath.Join(l.Data, "pki") }
+func (l Layout) Etcd() string       { return filepath.Join(l.Data, "etcd") }
+func (l Layout) Images() string     { return filepath.Join(l.Data, "images") }
+func (l Layout) Registries() string { return filepath.Join(l.Data, "registries.toml") }
+func (l Layout) Pods() string       { return filepath.Join(l.Data, "pods") }
+func (l Layout) Node() string       { return filepath.Join(l.Data, "node") }
+func (l Layout) Logs() string       { return filepath.Join(l.Data, "log") }
+func (l Layout) PodLogs() string    { return filepath.Join(l.Data, "log", "pods") }
+func (l Layout) ServerLog() string  { return filepath.Join(l.Data, "log", "proa.log") }
+func (l Layout) KeeperLog() string  { return filepath.Join(l.Data, "log", "keeper.log") }
+func (l Layout) Manifests() string  { return filepath.Join(l.Data, "manifests") }
+
+// Below Run.
+func (l Layout) Lock() string         { return filepath.Join(l.Run, "proa.lock") }
+func (l Layout) Control() string      { return filepath.Join(l.Run, "proa.sock") }
+func (l Layout) CRI() string          { return filepath.Join(l.Run, "cri.sock") }
+func (l Layout) KeeperSocket() string { return filepath.Join(l.Run, "keeper.sock") }
+func (l Layout) Network() string      { return filepath.Join(l.Run, "network") }
+
+// Cgroup is the parent of all of the cluster's cgroups, below each controller's root.
+func (l Layout) Cgroup() string { return "/proa-" + l.ID }
