@@ -1,0 +1,100 @@
+// Package cli is the command line. A command parses, asks, prints; what it sets
+// in motion is elsewhere.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/proa-project/proa/internal/kit/layout"
+	"github.com/proa-project/proa/internal/kit/version"
+)
+
+// ServerConfig is what the user may say about a server.
+type ServerConfig struct {
+	Layout     layout.Layout
+	APIPort    int    // 0 = the one used before, or 6443
+	Kubeconfig string // where else to write the administrator's kubeconfig; "" = nowhere
+	CRISocket  string // an external runtime; "" = our own
+	Etcd       EtcdConfig
+	// Progress is told what is being done, in a few words.
+	Progress func(stage string)
+	// Ready is called once, when the node is Ready.
+	Ready func()
+}
+
+// EtcdConfig names an etcd cluster outside; no endpoints = embedded.
+type EtcdConfig struct {
+	Endpoints                 []string
+	CAFile, CertFile, KeyFile string
+}
+
+// Servers are the long-running things that commands start, handed in by main so
+// that the command line depends on none of them.
+type Servers struct {
+	All   func(ctx context.Context, c ServerConfig) error
+	Clean func(ctx context.Context, l layout.Layout, purge bool) error
+}
+
+// errSilent ends a command with failure after it has printed what is wrong.
+var errSilent = errors.New("")
+
+// Main runs the command line and returns the exit code.
+func Main(args []string, servers Servers) int {
+	if filepath.Base(args[0]) == "kubectl" {
+		return kubectl(layout.DefaultData, args[1:])
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(servers)
+	root.SetArgs(args[1:])
+	err := root.ExecuteContext(ctx)
+	var exit exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	case !errors.Is(err, errSilent):
+		fmt.Fprintln(os.Stderr, "error:", err)
+	}
+	return 1
+}
+
+// exitCode passes on the code of a program that ran in our place.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func newRoot(servers Servers) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "proa",
+		Short:         "Kubernetes Pods from one binary",
+		Version:       version.Proa + " (Kubernetes " + version.Kubernetes + ")",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	var data string
+	root.PersistentFlags().StringVar(&data, "data-dir", layout.DefaultData, "folder that holds the cluster")
+	where := func() (layout.Layout, error) { return layout.For(data) }
+	root.AddCommand(
+		newUp(where),
+		newDown(where, servers.Clean),
+		newStatus(where),
+		newServer(where, servers.All),
+		newDoctor(where),
+		newKubectl(where),
+		newImageCommand(where),
+	)
+	return root
+}
+
+// locate finds the cluster that a command means.
+type locate func() (layout.Layout, error)

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/doctor"
+)
+
+// quiet is how long a stage may take before the user is told of it.
+const quiet = 500 * time.Millisecond
+
+func newUp(where locate) *cobra.Command {
+	var c ServerConfig
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start the cluster; returns when its node is Ready",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if c.Layout, err = where(); err != nil {
+				return err
+			}
+			return up(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c)
+		},
+	}
+	serverFlags(cmd, &c)
+	return cmd
+}
+
+func up(ctx context.Context, out, progress io.Writer, c ServerConfig) error {
+	client := control.Dial(c.Layout.Control())
+	began := time.Now()
+	status, err := client.Status(ctx)
+	switch {
+	case err == nil && c.APIPort != 0 && !strings.HasSuffix(status.APIServer, fmt.Sprintf(":%d", c.APIPort)):
+		return fmt.Errorf("the cluster in %s runs already, with its API server at %s; run `proa down` first to change --api-port", c.Layout.Data, status.APIServer)
+	case errors.Is(err, control.ErrNotRunning):
+		if err := examine(progress, c); err != nil {
+			return err
+		}
+		if err := spawn(progress, c); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	if status, err = awaitReady(ctx, client); err != nil {
+		return err
+	}
+	if c.Kubeconfig != "" {
+		status.Kubeconfig = c.Kubeconfig
+	}
+	fmt.Fprintf(out, "node %s is Ready after %.1f s\nexport KUBECONFIG=%s\n", status.Node, time.Since(began).Seconds(), status.Kubeconfig)
+	return nil
+}
+
+// examine refuses to start on a machine that can't run a node, a line a problem.
+func examine(w io.Writer, c ServerConfig) error {
+	problems := doctor.Run(doctor.Checks(doctor.Config{DataDir: c.Layout.Data, APIPort: c.APIPort}))
+	for _, p := range problems {
+		fmt.Fprintln(w, p)
+	}
+	if len(problems) > 0 {
+		return errSilent
+	}
+	return nil
+}
+
+// spawn starts the server detached from this terminal and waits until it says
+// that its node is Ready, or what went wrong.
+func spawn(progress io.Writer, c ServerConfig) error {
+	if err := c.Layout.Make(); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(c.Layout.ServerLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the server's log: %w", err)
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := exec.Command("/proc/self/exe", serverArgs(c)...)
+	cmd.Args[0] = "proa"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Env = append(os.Environ(), progressEnv+"=3")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("start the server: %w", err)
+	}
+	if err := follow(progress, r); err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return fmt.Errorf("%w\nThe server's log: %s", err, c.Layout.ServerLog())
+	}
+	return cmd.Process.Release()
+}
+
+// follow shows each stage that takes long, until the server is ready.
+func follow(progress io.Writer, r io.Reader) error {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	stage := ""
+	slow := time.NewTimer(quiet)
+	defer slow.Stop()
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				return errors.New("the server ended before its node was Ready")
+			}
+			if line == "ready" {
+				return nil
+			}
+			if reason, failed := strings.CutPrefix(line, "error: "); failed {
+				return errors.New(reason)
+			}
+			stage = strings.TrimPrefix(line, "stage: ")
+			slow.Reset(quiet)
+		case <-slow.C:
+			if stage != "" {
+				fmt.Fprintf(progress, "%s …\n", stage)
+			}
+		}
+	}
+}
+
+// awaitReady covers a server that somebody else has started a moment ago.
+func awaitReady(ctx context.Context, client *control.Client) (control.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		status, err := client.Status(ctx)
+		if err != nil || status.Ready {
+			return status, err
+		}
+		select {
+		case <-ctx.Done():
+			return status, errors.New("the node is not Ready; see `proa kubectl describe node` for the reason")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

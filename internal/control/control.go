@@ -1,0 +1,113 @@
+// Package control is how the commands talk to a running server: HTTP over a
+// unix socket in the run folder that only root may open.
+//
+//	GET  /status  Status as JSON
+//	POST /stop    answers at once; the server then stops in order
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Status of a server, as `proa status -o json` prints it.
+type Status struct {
+	Running    bool   `json:"running"`
+	Ready      bool   `json:"ready"` // the node is Ready
+	PID        int    `json:"pid,omitempty"`
+	KeeperPID  int    `json:"keeperPid,omitempty"`
+	Node       string `json:"node,omitempty"`
+	APIServer  string `json:"apiServer,omitempty"` // URL
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	DataDir    string `json:"dataDir"`
+	CRISocket  string `json:"criSocket,omitempty"`
+	Version    string `json:"version"`
+}
+
+// ErrNotRunning: no server answers on the socket.
+var ErrNotRunning = errors.New("proa is not running")
+
+// Serve answers on the socket until ctx ends. More routes are added to mux by
+// the caller beforehand.
+func Serve(ctx context.Context, socket string, mux *http.ServeMux, status func() Status, stop func()) error {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		l.Close()
+		return fmt.Errorf("control socket: %w", err)
+	}
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(status())
+	})
+	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		stop()
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	unhook := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer unhook()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Client of one server.
+type Client struct{ http *http.Client }
+
+// Dial makes a client; nothing is connected yet.
+func Dial(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Status asks the server. It is ErrNotRunning when there is none.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/status")
+	if err != nil {
+		return Status{}, err
+	}
+	defer resp.Body.Close()
+	var s Status
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return Status{}, fmt.Errorf("read status: %w", err)
+	}
+	return s, nil
+}
+
+// Stop asks the server to stop. It is ErrNotRunning when there is none.
+func (c *Client) Stop(ctx context.Context) error {
+	resp, err := c.do(ctx, http.MethodPost, "/stop")
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://proa"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotRunning
+	}
+	return resp, err
+}

@@ -1,0 +1,50 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestStatusAndStop(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	socket := filepath.Join(t.TempDir(), "s")
+	ctx, cancel := context.WithCancel(context.Background())
+	client := Dial(socket)
+	if _, err := client.Status(ctx); !errors.Is(err, ErrNotRunning) {
+		t.Fatalf("before the start: %v, want ErrNotRunning", err)
+	}
+	// A socket file that a killed server left behind is no server either.
+	if err := os.WriteFile(socket, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := Status{Running: true, PID: 7, DataDir: "/d"}
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, socket, http.NewServeMux(), func() Status { return want }, cancel) }()
+
+	var got Status
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if got, err = client.Status(ctx); err == nil {
+			break
+		}
+	}
+	if err != nil || got != want {
+		t.Fatalf("got %v, %v; want %v", got, err, want)
+	}
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket %v, %v; want mode 0600", info, err)
+	}
+	if err := client.Stop(ctx); err != nil && ctx.Err() == nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+}
