@@ -12,9 +12,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
+// tmpfsMode is what the kernel gives a tmpfs, and so what upstream's volumes in memory have.
+const tmpfsMode = 0o777 | fs.ModeSticky
+
 // setupEmptyDir makes dir an empty folder of its medium. What is there already stays: its life is the pod's, not the agent's.
 func setupEmptyDir(pod *v1.Pod, source *v1.EmptyDirVolumeSource, dir string, memoryBytes int64) error {
 	mode := fs.FileMode(0o777)
+	if source.Medium == v1.StorageMediumMemory {
+		mode = tmpfsMode
+	}
 	if source.Mode != nil {
 		mode = unixMode(*source.Mode)
 	}
@@ -28,7 +34,7 @@ func setupEmptyDir(pod *v1.Pod, source *v1.EmptyDirVolumeSource, dir string, mem
 		if !fresh {
 			return nil
 		}
-		return setGroup(dir, fsGroup(pod), false)
+		return setGroup(dir, fsGroup(pod), false, nil)
 	case source.Medium == v1.StorageMediumMemory:
 		mountIt = func() error { return mountTmpfs(dir, mode, memorySize(pod, source.SizeLimit, memoryBytes)) }
 	case strings.HasPrefix(string(source.Medium), string(v1.StorageMediumHugePages)):
@@ -46,7 +52,7 @@ func setupEmptyDir(pod *v1.Pod, source *v1.EmptyDirVolumeSource, dir string, mem
 	if err := mountIt(); err != nil {
 		return err
 	}
-	return setGroup(dir, fsGroup(pod), false)
+	return setGroup(dir, fsGroup(pod), false, nil)
 }
 
 // unixMode turns API mode bits, sticky and set-id included, into Go's.

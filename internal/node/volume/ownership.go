@@ -25,9 +25,13 @@ func fsGroup(pod *v1.Pod) *int64 {
 }
 
 // setGroup gives root and all below it to the group, with read (and write) permission, and makes folders pass the group on.
-// nil is no group. Symbolic links change hands themselves, never what they point to.
-func setGroup(root string, group *int64, readOnly bool) error {
+// nil is no group. Symbolic links change hands themselves, never what they point to. With policy OnRootMismatch a root that
+// fits vouches for the rest; only volumes that outlive pods need one.
+func setGroup(root string, group *int64, readOnly bool, policy *v1.PodFSGroupChangePolicy) error {
 	if group == nil {
+		return nil
+	}
+	if policy != nil && *policy == v1.FSGroupChangeOnRootMismatch && groupFits(root, *group, readOnly) {
 		return nil
 	}
 	bits := fs.FileMode(groupReadWrite)
@@ -63,7 +67,7 @@ func giveToGroup(name string, info fs.FileInfo, group int, bits fs.FileMode) err
 	return os.Chmod(name, mode)
 }
 
-// groupFits tells whether the root already has the group and its permissions: with policy OnRootMismatch the rest is trusted.
+// groupFits tells whether the root already has the group and its permissions.
 func groupFits(root string, group int64, readOnly bool) bool {
 	info, err := os.Stat(root)
 	if err != nil || !info.IsDir() {
