@@ -1,0 +1,163 @@
+// Package apitest starts a real API server on a real etcd for a test: in a
+// temporary folder, on a free loopback port, gone when the test ends.
+package apitest
+
+import (
+	"context"
+	"crypto"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
+
+	"github.com/proa-project/proa/internal/apiserver"
+	"github.com/proa-project/proa/internal/etcd"
+)
+
+// Server is a running API server.
+type Server struct {
+	*apiserver.Server
+	Client     kubernetes.Interface // in process, may do everything
+	Dir        string               // etcd's and the kubeconfig's folder
+	Address    string               // host:port
+	CA         []byte               // PEM, of the server's and all clients' certificates
+	Kubeconfig string               // path, of an administrator over TLS
+
+	ca *authority
+}
+
+const startTimeout = 30 * time.Second
+
+// Start returns when the server is ready. change, if any, edits the
+// configuration before the start.
+func Start(t testing.TB, change ...func(*apiserver.Config)) *Server {
+	t.Helper()
+	quiet()
+	s := &Server{Dir: t.TempDir(), ca: newAuthority(t)}
+	s.CA = s.ca.certPEM
+	store := startEtcd(t, filepath.Join(s.Dir, "etcd"))
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Address = listener.Addr().String()
+	cert, key := s.ca.issue(t, "kube-apiserver", nil, "127.0.0.1")
+	c := apiserver.Config{
+		Etcd: store.Client(), Listener: listener, ServingCert: cert, ServingKey: key, ClientCA: s.CA,
+		ServiceAccountKeys: []crypto.Signer{newKey(t)},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	s.run(t, c)
+	s.Kubeconfig = s.WriteKubeconfig(t, "admin", "system:masters")
+	if s.Client, err = kubernetes.NewForConfig(s.LoopbackConfig()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run starts the server and ends it with the test.
+func (s *Server) run(t testing.TB, c apiserver.Config) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	server, err := apiserver.New(ctx, c)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	s.Server = server
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the API server ended with: %v", err)
+		}
+	})
+	select {
+	case <-server.Ready():
+	case err := <-done:
+		done <- nil
+		t.Fatalf("the API server ended while starting: %v", err)
+	case <-time.After(startTimeout):
+		t.Fatal("the API server is not ready in time")
+	}
+}
+
+// TLSConfig is a client over TLS, with a certificate for name and groups.
+func (s *Server) TLSConfig(t testing.TB, name string, groups ...string) *rest.Config {
+	t.Helper()
+	cert, key := s.ca.issue(t, name, groups)
+	return &rest.Config{
+		Host: "https://" + s.Address, QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.CA, CertData: cert, KeyData: key},
+	}
+}
+
+// WriteKubeconfig writes a kubeconfig for name and groups and returns its path.
+func (s *Server) WriteKubeconfig(t testing.TB, name string, groups ...string) string {
+	t.Helper()
+	cert, key := s.ca.issue(t, name, groups)
+	config := clientcmdapi.NewConfig()
+	config.Clusters["proa"] = &clientcmdapi.Cluster{Server: "https://" + s.Address, CertificateAuthorityData: s.CA}
+	config.AuthInfos[name] = &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key}
+	config.Contexts["proa"] = &clientcmdapi.Context{Cluster: "proa", AuthInfo: name}
+	config.CurrentContext = "proa"
+	path := filepath.Join(s.Dir, name+".kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Informers is a factory over the in-process client. The caller asks for what it
+// needs and starts it; it stops with the test.
+func (s *Server) Informers(t testing.TB) (f informers.SharedInformerFactory, start func()) {
+	f = informers.NewSharedInformerFactory(s.Client, 0)
+	stop := make(chan struct{})
+	t.Cleanup(func() {
+		close(stop)
+		f.Shutdown()
+	})
+	return f, func() {
+		t.Helper()
+		f.Start(stop)
+		for kind, ok := range f.WaitForCacheSync(stop) {
+			if !ok {
+				t.Fatalf("no informer of %v", kind)
+			}
+		}
+	}
+}
+
+func startEtcd(t testing.TB, dir string) *etcd.Store {
+	t.Helper()
+	store, err := etcd.Start(t.Context(), etcd.Config{Dir: dir, NoFsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+// quiet silences the libraries' own log unless PROA_TEST_LOG is set.
+func quiet() {
+	if os.Getenv("PROA_TEST_LOG") == "" {
+		klog.LogToStderr(false)
+		klog.SetLogger(klog.Logger{})
+	}
+}

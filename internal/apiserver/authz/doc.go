@@ -1,0 +1,3 @@
+// Package authz says who may do what: role-based access control from the API's
+// own Role, ClusterRole and binding objects.
+package authz

@@ -1,0 +1,88 @@
+package apiserver
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	genericserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/apiserver/pkg/server/healthz"
+
+	"github.com/proa-project/proa/internal/apiserver/authn"
+	"github.com/proa-project/proa/internal/apiserver/authz"
+)
+
+// shutdownTimeout bounds the wait for requests in flight. Watches don't count.
+const shutdownTimeout = 5 * time.Second
+
+// genericConfig is the library's configuration. It leaves OpenAPI out: that
+// is prebuilt.
+func (s *Server) genericConfig() (*genericserver.Config, error) {
+	g := genericserver.NewConfig(s.scheme.Codecs)
+	g.EffectiveVersion = newEffectiveVersion()
+	g.LoopbackClientConfig = s.LoopbackConfig()
+	g.SkipOpenAPIInstallation = true
+	g.EnableProfiling = false
+	g.RequestTimeout = time.Minute
+	g.LongRunningFunc = filters.BasicLongRunningRequestCheck(
+		sets.NewString("watch", "proxy"),
+		sets.NewString("attach", "exec", "proxy", "log", "portforward"))
+	g.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
+
+	cert, err := dynamiccertificates.NewStaticCertKeyContent("serving", s.config.ServingCert, s.config.ServingKey)
+	if err != nil {
+		return nil, err
+	}
+	g.SecureServing = &genericserver.SecureServingInfo{Listener: s.config.Listener, Cert: cert}
+	if len(s.config.ClientCA) > 0 {
+		ca, err := dynamiccertificates.NewStaticCAContent("client-ca", s.config.ClientCA)
+		if err != nil {
+			return nil, err
+		}
+		g.SecureServing.ClientCA = ca
+	}
+	authenticator, err := authn.New(authn.Config{ClientCA: s.config.ClientCA})
+	if err != nil {
+		return nil, err
+	}
+	g.Authentication.Authenticator = authenticator
+	g.Authentication.APIAudiences = s.config.APIAudiences
+	if g.Authorization.Authorizer, err = authz.New(); err != nil {
+		return nil, err
+	}
+
+	g.AddHealthChecks(healthz.NamedCheck("etcd", func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		return s.backend.Healthy(ctx)
+	}))
+	g.AddReadyzChecks(healthz.NamedCheck("started", func(*http.Request) error {
+		select {
+		case <-s.ready:
+			return nil
+		default:
+			return errNotStarted
+		}
+	}))
+	return g, nil
+}
+
+var errNotStarted = startError("watch caches or default objects are not there yet")
+
+type startError string
+
+func (e startError) Error() string { return string(e) }
+
+// externalHost is g.ExternalAddress without its port.
+func externalHost(address string) string {
+	host, _, ok := strings.Cut(address, ":")
+	if !ok {
+		return address
+	}
+	return host
+}

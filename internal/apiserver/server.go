@@ -1,0 +1,155 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	genericserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/rest"
+
+	"github.com/proa-project/proa/internal/apiserver/inprocess"
+	"github.com/proa-project/proa/internal/apiserver/openapi"
+	"github.com/proa-project/proa/internal/apiserver/registry"
+)
+
+// Server is the API server. Make it with New, run it with Run.
+type Server struct {
+	config    Config
+	log       *slog.Logger
+	scheme    *registry.Scheme
+	backend   *registry.Backend
+	converter *openapi.Converter
+	generic   *genericserver.GenericAPIServer
+	stores    map[string]*registry.Store // by group/resource
+	handler   lateHandler
+	ready     chan struct{}
+}
+
+// New builds everything: when it returns, LoopbackConfig may be handed out, but
+// requests are answered from Run on. ctx bounds the building.
+func New(ctx context.Context, c Config) (*Server, error) {
+	c.setDefaults()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), stores: map[string]*registry.Store{}}
+	if err := s.build(ctx); err != nil {
+		if s.backend != nil {
+			s.backend.Stop()
+		}
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) build(context.Context) (err error) {
+	if s.scheme, err = newScheme(s.config.Resources); err != nil {
+		return err
+	}
+	s.backend = registry.NewBackend(s.config.Etcd)
+	s.converter = openapi.NewConverter(s.scheme.Scheme)
+	generic, err := s.genericConfig()
+	if err != nil {
+		return err
+	}
+	s.generic, err = generic.Complete(nil).New("proa-apiserver", genericserver.NewEmptyDelegate())
+	if err != nil {
+		return err
+	}
+	if err := s.install(generic); err != nil {
+		return err
+	}
+	s.handler.set(s.generic.Handler)
+	return nil
+}
+
+// Ready is closed when every request can be answered.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx is done and returns when all has ended.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.backend.Stop()
+	prepared := s.generic.PrepareRun()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() {
+		if err := s.converter.Warm(); err != nil {
+			s.log.Error("no managed fields: type converter", "err", err)
+		}
+	})
+	wg.Go(func() { s.start(ctx) })
+	if err := prepared.RunWithContext(ctx); err != nil {
+		return fmt.Errorf("apiserver: %w", err)
+	}
+	return nil
+}
+
+// start makes what must exist before the first client.
+func (s *Server) start(ctx context.Context) {
+	if err := s.backend.WaitReady(ctx); err != nil {
+		return // ctx is done
+	}
+	if err := s.bootstrap(ctx); err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("apiserver is not ready", "err", err)
+		}
+		return
+	}
+	close(s.ready)
+}
+
+// LoopbackConfig is a client of this server in the same process, as
+// system:apiserver, who may do everything.
+func (s *Server) LoopbackConfig() *rest.Config {
+	return s.ConfigFor(user.APIServerUser, user.SystemPrivilegedGroup)
+}
+
+// ConfigFor is a client of this server in the same process, with the name and
+// groups given (system:authenticated comes by itself).
+func (s *Server) ConfigFor(name string, groups ...string) *rest.Config {
+	return &rest.Config{
+		Host: "https://kubernetes.default.svc",
+		ContentConfig: rest.ContentConfig{
+			AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
+			ContentType:        "application/vnd.kubernetes.protobuf",
+		},
+		UserAgent:          name,
+		QPS:                -1, // a limit here would only queue what the server limits anyway
+		DisableCompression: true,
+		Transport: &inprocess.Transport{
+			Handler: &s.handler,
+			User:    &user.DefaultInfo{Name: name, Groups: append(groups[:len(groups):len(groups)], user.AllAuthenticated)},
+		},
+	}
+}
+
+// lateHandler lets clients be made before the handler chain is: parts of the
+// chain (authorizer, admission) are clients themselves.
+type lateHandler struct {
+	once sync.Once
+	set_ chan struct{}
+	h    http.Handler
+}
+
+func (l *lateHandler) init() { l.once.Do(func() { l.set_ = make(chan struct{}) }) }
+
+func (l *lateHandler) set(h http.Handler) {
+	l.init()
+	l.h = h
+	close(l.set_)
+}
+
+func (l *lateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	l.init()
+	select {
+	case <-l.set_:
+		l.h.ServeHTTP(w, r)
+	case <-r.Context().Done():
+	}
+}
