@@ -17,6 +17,5 @@ func Resources() []resource.Resource {
 		persistentVolumeClaims(),
 		limitRanges(),
 		resourceQuotas(),
-		componentStatuses(),
 	}
 }

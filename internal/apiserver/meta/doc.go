@@ -7,6 +7,8 @@
 // of it is pure; whatever needs state (allocation of cluster IPs, who may sign)
 // belongs to the server.
 //
-// metadata itself (name by CheckName, labels, owners, immutable uid …) is
-// checked by the server for every kind alike; checks here start at the kind's own fields.
+// What every kind does alike, the server does: at creation it clears a status
+// that has a subresource, at an update it puts back what Reset names, it counts
+// generations, and it checks metadata (name by CheckName, labels, owners,
+// immutable uid …). Checks here start at the kind's own fields.
 package meta

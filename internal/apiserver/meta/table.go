@@ -3,6 +3,7 @@ package meta
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +60,15 @@ func Containers() metav1.TableColumnDefinition {
 
 func Images() metav1.TableColumnDefinition {
 	return String("Images", "Images referenced by each container in the template.")
+}
+
+// PlainColumns and PlainRow show kinds that have never had a table of their own.
+func PlainColumns() []metav1.TableColumnDefinition {
+	return Table(Name(), metav1.TableColumnDefinition{Name: "Created At", Type: "date", Description: objectMeta["creationTimestamp"]})
+}
+
+func PlainRow(object metav1.Object) []any {
+	return []any{object.GetName(), object.GetCreationTimestamp().UTC().Format(time.RFC3339)}
 }
 
 // Age is the cell of the Age column.
