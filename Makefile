@@ -1,0 +1,76 @@
+# proa: two commands do it all — `sudo make up` and `sudo make test`.
+
+export PATH := $(PATH):/usr/local/go/bin
+export GOFLAGS := -buildvcs=false -trimpath
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.1.0-dev)
+LDFLAGS   := -s -w -X github.com/proa-project/proa/internal/kit/version.Proa=$(VERSION)
+DATA_DIR  ?= /var/lib/proa
+LINTER    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# pipefail: a test run piped into a file must fail when the tests do.
+SHELL     := /bin/bash -o pipefail
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build up down test unit lint fix bench generate release clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing on a Debian-like machine
+	@hack/setup.sh
+
+build: bin/proa bin/proa-keeper bin/pause bin/quickstart.tar ## build bin/proa and bin/proa-keeper
+
+# Go knows best what is up to date.
+.PHONY: bin/proa bin/proa-keeper
+bin/proa:
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/proa
+
+# The keeper holds C code (libcontainer's namespace joining, libseccomp) and is
+# linked statically, so that one file runs on any distribution.
+bin/proa-keeper:
+	@mkdir -p bin
+	CGO_ENABLED=1 go build -tags 'seccomp netgo osusergo' -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o $@ ./cmd/proa-keeper
+
+bin/pause: $(wildcard internal/runtime/pause/*.c internal/runtime/pause/*.S internal/runtime/pause/build.sh)
+	@mkdir -p bin
+	internal/runtime/pause/build.sh $@
+
+bin/quickstart.tar: $(wildcard cmd/quickstart/*.go internal/quickstart/*.go internal/quickstart/*/*.go)
+	@mkdir -p bin
+	go run ./internal/quickstart/generate -o $@
+
+up: setup build ## start a cluster and run a first pod
+	bin/proa up --data-dir $(DATA_DIR)
+	@bin/proa quickstart --data-dir $(DATA_DIR)
+
+down: ## stop the cluster, keep its data
+	bin/proa down --data-dir $(DATA_DIR)
+
+test: setup build lint ## everything CI runs: lint, unit, property, simulation, integration, e2e
+	go test ./...
+
+unit: ## the tests that need no cluster
+	go test $$(go list ./... | grep -v /test/)
+
+lint: ## vet, format and the linter's rules
+	@test -z "$$(gofmt -l cmd internal test | tee /dev/stderr)" || { echo "run make fix"; exit 1; }
+	go vet ./...
+	go run $(LINTER) run ./...
+
+fix: ## format, and what the linter can mend itself
+	gofmt -w cmd internal test
+	go run $(LINTER) run --fix ./...
+
+bench: build ## measure start, pods, deletion and memory, beside the goals
+	go run ./test/bench
+
+generate: ## make the generated files anew
+	go generate ./...
+
+release: build ## one file for others: dist/proa, with keeper and pause inside
+	hack/release.sh
+
+clean: ## remove what was built
+	rm -rf bin dist

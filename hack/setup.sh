@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what building, running and testing proa takes, and is not there yet.
+# Does nothing, quickly, when nothing is missing.
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+declare -A package_of=(
+  [gcc]=gcc [make]=make [git]=git [ip]=iproute2 [nft]=nftables [docker-registry]=docker-registry
+  [nginx]=nginx-light [htpasswd]=apache2-utils
+)
+missing=()
+for command in "${!package_of[@]}"; do
+  command -v "$command" >/dev/null || missing+=("${package_of[$command]}")
+done
+[ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
+busybox=$(command -v busybox || true)
+if [ -z "$busybox" ] || ! file_is_static=$(LC_ALL=C ldd "$busybox" 2>&1) && ! grep -q 'not a dynamic' <<<"$file_is_static"; then
+  missing+=(busybox-static)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get >/dev/null || { say "install by your system's packages: ${missing[*]}"; exit 1; }
+  [ "$(id -u)" = 0 ] || { say "run as root (sudo) to install: ${missing[*]}"; exit 1; }
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # The packages' own services are of no use here and would take ports.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+export PATH=$PATH:/usr/local/go/bin
+if ! command -v go >/dev/null; then
+  say "Go is missing: install Go 1.26 or newer from https://go.dev/dl to /usr/local/go"
+  exit 1
+fi

@@ -1,0 +1,96 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/proa-project/proa/internal/kit/atomicfile"
+	"github.com/proa-project/proa/internal/network"
+)
+
+const defaultAPIPort = 6443
+
+// podBits is the size of one node's share of the cluster's pod range.
+const podBits = 24
+
+// cluster is what was settled when the cluster was made and stays so: its
+// objects name these addresses.
+type cluster struct {
+	Node    string         `json:"node"`
+	APIPort int            `json:"apiPort"`
+	Ranges  network.Ranges `json:"ranges"`
+}
+
+// loadCluster reads the file at path, or settles a new cluster and writes it there.
+func loadCluster(path string, apiPort int) (cluster, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeCluster(path, apiPort)
+	}
+	if err != nil {
+		return cluster{}, fmt.Errorf("read cluster: %w", err)
+	}
+	var c cluster
+	if err := json.Unmarshal(data, &c); err != nil {
+		return cluster{}, fmt.Errorf("read cluster: %s: %w", path, err)
+	}
+	if apiPort != 0 && apiPort != c.APIPort {
+		c.APIPort = apiPort
+		return c, c.save(path)
+	}
+	return c, nil
+}
+
+func makeCluster(path string, apiPort int) (cluster, error) {
+	ranges, err := network.FreeRanges()
+	if err != nil {
+		return cluster{}, err
+	}
+	node, err := nodeName()
+	if err != nil {
+		return cluster{}, err
+	}
+	if apiPort == 0 {
+		apiPort = defaultAPIPort
+	}
+	c := cluster{Node: node, APIPort: apiPort, Ranges: ranges}
+	return c, c.save(path)
+}
+
+func (c cluster) save(path string) error {
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, append(data, '\n'), 0o600)
+}
+
+// nodeName is the host's name in the form that the API allows.
+func nodeName() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("node name: %w", err)
+	}
+	name := strings.ToLower(strings.TrimSpace(host))
+	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+		return "", fmt.Errorf("node name %q, from the host's name: %s; set another with `hostnamectl set-hostname`", name, strings.Join(problems, "; "))
+	}
+	return name, nil
+}
+
+// podRange is the share of the first node.
+func (c cluster) podRange() netip.Prefix { return netip.PrefixFrom(c.Ranges.Cluster.Addr(), podBits) }
+
+// nodeAddr is the node's address: on a link of our own, so it stays when the
+// host's own addresses change.
+func (c cluster) nodeAddr() netip.Addr { return c.podRange().Addr().Next() }
+
+// serviceAddr is the address of the "kubernetes" service.
+func (c cluster) serviceAddr() netip.Addr { return c.Ranges.Service.Addr().Next() }
