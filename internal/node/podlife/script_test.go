@@ -127,7 +127,7 @@ func (w *world) command(t *testing.T, lines []string) {
 		}
 		w.exit(inst.ID, int32(code))
 	case "ignore":
-		w.stubbornC[f[1]] = true
+		w.stubborn[f[1]] = true
 		return
 	case "probe":
 		w.probe(t, f)
