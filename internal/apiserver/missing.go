@@ -93,7 +93,12 @@ func plainNamespaces() resource.Resource {
 		GroupVersion: corev1.SchemeGroupVersion, Name: "namespaces", Singular: "namespace", Kind: "Namespace", ShortNames: []string{"ns"},
 		New:     func() runtime.Object { return &corev1.Namespace{} },
 		NewList: func() runtime.Object { return &corev1.NamespaceList{} },
-		Update:  resource.Update{Unconditional: true, Reset: [][]string{{"status"}}},
+		Prepare: func(_ context.Context, obj runtime.Object) {
+			ns := obj.(*corev1.Namespace)
+			ns.Spec.Finalizers = []corev1.FinalizerName{corev1.FinalizerKubernetes}
+			ns.Status.Phase = corev1.NamespaceActive
+		},
+		Update: resource.Update{Unconditional: true, Reset: [][]string{{"status"}}},
 		Subresources: map[string]resource.Update{
 			"status":   {Unconditional: true, Reset: [][]string{{"spec"}}},
 			"finalize": {Unconditional: true, Reset: [][]string{{"status"}}},

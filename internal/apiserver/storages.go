@@ -1,9 +1,15 @@
 package apiserver
 
 import (
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/proa-project/proa/internal/apiserver/namespaces"
 	"github.com/proa-project/proa/internal/apiserver/registry"
+	"github.com/proa-project/proa/internal/apiserver/subresource"
 )
 
 // hubs names, for a kind with two Go types, whose storage and rules serve both.
@@ -12,8 +18,19 @@ var hubs = map[schema.GroupVersionResource]schema.GroupVersionResource{
 	{Group: "events.k8s.io", Version: "v1", Resource: "events"}:                 {Version: "v1", Resource: "events"},
 }
 
+// served collects what is served under a version of a group.
+type served map[schema.GroupVersion]storages
+
+func (v served) add(gv schema.GroupVersion, path string, s rest.Storage) {
+	if v[gv] == nil {
+		v[gv] = storages{}
+	}
+	v[gv][path] = s
+}
+
 // storages makes the storage of every resource and subresource.
-func (s *Server) storages() (map[schema.GroupVersion]storages, error) {
+func (s *Server) storages() (served, error) {
+	all := served{}
 	made := map[schema.GroupVersionResource]*registry.Store{}
 	for _, r := range s.config.Resources {
 		gvr := r.GroupVersion.WithResource(r.Name)
@@ -33,16 +50,71 @@ func (s *Server) storages() (map[schema.GroupVersion]storages, error) {
 			made[alias] = store
 		}
 	}
-	all := map[schema.GroupVersion]storages{}
 	for gvr, store := range made {
-		gv := gvr.GroupVersion()
-		if all[gv] == nil {
-			all[gv] = storages{}
-		}
-		all[gv][gvr.Resource] = store
+		all.add(gvr.GroupVersion(), gvr.Resource, store)
+	}
+	s.addNamespaces(all)
+	for gvr, store := range made { // after addNamespaces, which changes its store
 		for name := range store.Resource().Subresources {
-			all[gv][gvr.Resource+"/"+name] = store.Sub(name)
+			all.add(gvr.GroupVersion(), gvr.Resource+"/"+name, store.Sub(name))
 		}
 	}
+	if err := s.addPodEndpoints(all); err != nil {
+		return nil, err
+	}
+	s.addScales(all)
 	return all, nil
+}
+
+var coreV1 = schema.GroupVersion{Version: "v1"}
+
+func (s *Server) addNamespaces(all served) {
+	if store := s.stores["namespaces"]; store != nil {
+		all.add(coreV1, "namespaces", namespaces.New(store))
+	}
+}
+
+func (s *Server) addPodEndpoints(all served) error {
+	pods, nodes, services, slices := s.stores["pods"], s.stores["nodes"], s.stores["services"], s.stores["endpointslices.discovery.k8s.io"]
+	if pods == nil || nodes == nil || services == nil || slices == nil {
+		return fmt.Errorf("pods, nodes, services and endpointslices are served together")
+	}
+	client, err := kubernetes.NewForConfig(s.LoopbackConfig())
+	if err != nil {
+		return err
+	}
+	kubelet := subresource.NewKubelet(nodes, s.config.Kubelet)
+	s.generic.RegisterDestroyFunc(kubelet.Close)
+	p := subresource.Pods{Store: pods, Kubelet: kubelet, Authorizer: s.generic.Authorizer}
+	binding := subresource.Binding{Pods: pods.Store}
+	endpoints := storages{
+		"pods/log":         subresource.Log{Pods: p},
+		"pods/exec":        subresource.Exec(p),
+		"pods/attach":      subresource.Attach(p),
+		"pods/portforward": subresource.PortForward(p),
+		"pods/proxy":       subresource.PodProxy(pods),
+		"nodes/proxy":      subresource.NodeProxy(kubelet),
+		"services/proxy":   subresource.ServiceProxy(services, pods, slices),
+		"pods/binding":     binding,
+		"bindings":         subresource.LegacyBinding{Binding: binding},
+		"pods/eviction":    subresource.Eviction{Pods: pods.Sub("status").Standard(), Budgets: client.PolicyV1()},
+	}
+	for path, storage := range endpoints {
+		all.add(coreV1, path, storage)
+	}
+	return nil
+}
+
+// addScales serves the scale of every kind that has replicas.
+func (s *Server) addScales(all served) {
+	apps := schema.GroupVersion{Group: "apps", Version: "v1"}
+	scalable := []schema.GroupVersionResource{
+		apps.WithResource("deployments"), apps.WithResource("replicasets"), apps.WithResource("statefulsets"),
+		coreV1.WithResource("replicationcontrollers"),
+	}
+	for _, gvr := range scalable {
+		if store := s.stores[gvr.GroupResource().String()]; store != nil {
+			all.add(gvr.GroupVersion(), gvr.Resource+"/scale", subresource.NewScale(store.Store, gvr))
+		}
+	}
 }

@@ -136,6 +136,9 @@ func (s *Store) Sub(name string) *Sub {
 	return &Sub{&store, strategy}
 }
 
+// Standard is all the verbs, an update being the subresource's.
+func (s *Sub) Standard() rest.StandardStorage { return s.store }
+
 func (s *Sub) New() runtime.Object { return s.store.New() }
 func (s *Sub) Destroy()            {} // the Store's
 
