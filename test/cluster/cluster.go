@@ -1,0 +1,128 @@
+// Package cluster starts real clusters for tests and benchmarks: the built
+// bin/proa, in a temporary data folder, on free ports, with everything removed at
+// the end.
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/proa-project/proa/internal/control"
+)
+
+// Cluster is a proa of its own.
+type Cluster struct {
+	Binary string // bin/proa
+	Data   string
+	Port   int
+	Args   []string // more flags of `proa up`
+}
+
+// New settles on a data folder below dir and a free port; nothing runs yet.
+func New(dir string) (*Cluster, error) {
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("a cluster needs root: run with sudo")
+	}
+	binary := filepath.Join(Root(), "bin", "proa")
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("%w; run `make build` first", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	return &Cluster{Binary: binary, Data: filepath.Join(dir, "data"), Port: l.Addr().(*net.TCPAddr).Port}, nil
+}
+
+// Root is the folder of the source.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Proa runs a command of the binary against this cluster and returns what it
+// printed on both outputs.
+func (c *Cluster) Proa(ctx context.Context, args ...string) (string, error) {
+	return c.command(ctx, nil, append(args, "--data-dir", c.Data)...)
+}
+
+// Kubectl runs the kubectl that is built in.
+func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return c.command(ctx, nil, append([]string{"kubectl", "--data-dir=" + c.Data}, args...)...)
+}
+
+// Apply gives kubectl a manifest.
+func (c *Cluster) Apply(ctx context.Context, manifest string) (string, error) {
+	return c.command(ctx, []byte(manifest), "kubectl", "--data-dir="+c.Data, "apply", "-f", "-")
+}
+
+func (c *Cluster) command(ctx context.Context, stdin []byte, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, c.Binary, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.Data, "kubeconfig"))
+	cmd.Stdin = bytes.NewReader(stdin)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("proa %s: %w\n%s", strings.Join(args, " "), err, out.String())
+	}
+	return out.String(), nil
+}
+
+// Up starts the cluster and returns when its node is Ready.
+func (c *Cluster) Up(ctx context.Context) error {
+	_, err := c.Proa(ctx, append([]string{"up", "--api-port", fmt.Sprint(c.Port)}, c.Args...)...)
+	return err
+}
+
+// Down stops it; with purge it also removes its data.
+func (c *Cluster) Down(ctx context.Context, purge bool) error {
+	args := []string{"down"}
+	if purge {
+		args = append(args, "--purge")
+	}
+	_, err := c.Proa(ctx, args...)
+	return err
+}
+
+// Status is what `proa status -o json` says; a cluster that is not ready is no error.
+func (c *Cluster) Status(ctx context.Context) (control.Status, error) {
+	cmd := exec.CommandContext(ctx, c.Binary, "status", "-o", "json", "--data-dir", c.Data)
+	out, err := cmd.Output()
+	var s control.Status
+	if decodeErr := json.Unmarshal(out, &s); decodeErr != nil {
+		return s, fmt.Errorf("proa status: %w: %s", err, out)
+	}
+	return s, nil
+}
+
+// Config is the administrator's.
+func (c *Cluster) Config() (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(c.Data, "kubeconfig"))
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	return config, nil
+}
+
+// Client is the administrator's.
+func (c *Cluster) Client() (kubernetes.Interface, error) {
+	config, err := c.Config()
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
+}
