@@ -147,16 +147,16 @@ func (s *Store) newLease(ctx context.Context, what string) (string, error) {
 }
 
 // endLease ends what a lease protected. After a failure it returns only when
-// nothing is left of it; after a success what is no longer needed goes in the
-// background.
-func (s *Store) endLease(lease string, blobs []digest.Digest, failure error) {
+// nothing is left of it, with abort dropping unfinished blobs; after a success
+// what is no longer needed goes in the background.
+func (s *Store) endLease(lease string, abort func(context.Context), failure error) {
 	ctx := context.WithoutCancel(s.ctx)
 	if failure != nil {
 		if errors.Is(failure, ErrDiskFull) {
 			os.Remove(s.ballastPath())
 			defer s.fillBallast() //nolint:errcheck // there is still the next time
 		}
-		s.abortIngests(ctx, blobs)
+		abort(ctx)
 	}
 	if err := s.leases.Delete(ctx, leases.Lease{ID: lease}); err != nil {
 		s.config.Log.Error("end a lease on image content", "lease", lease, "error", err)
@@ -173,24 +173,30 @@ func (s *Store) endLease(lease string, blobs []digest.Digest, failure error) {
 	}
 }
 
-// abortIngests drops half-written blobs: with wrong content they would be found
-// complete and wrong again at every later try.
-func (s *Store) abortIngests(ctx context.Context, blobs []digest.Digest) {
+// abortIngests drops half-written blobs whose reference matches: with wrong
+// content they would be found complete, and wrong, again at every later try.
+func (s *Store) abortIngests(ctx context.Context, match func(ref string) bool) {
 	statuses, err := s.backing.ListStatuses(ctx)
 	if err != nil {
 		s.config.Log.Error("list unfinished downloads", "error", err)
 		return
 	}
+	for _, st := range statuses {
+		if match(st.Ref) {
+			s.backing.Abort(ctx, st.Ref) //nolint:errcheck // it may be committed by now
+		}
+	}
+}
+
+// abortBlobs does it for downloads of these blobs, but for those that another
+// pull has taken up.
+func (s *Store) abortBlobs(ctx context.Context, blobs []digest.Digest) {
 	for _, dgst := range blobs {
 		key := "blob://" + dgst.String() // as the unpacker locks it
 		if err := s.blobs.Lock(ctx, key); err != nil {
 			return
 		}
-		for _, st := range statuses {
-			if strings.HasSuffix(st.Ref, dgst.String()) {
-				s.backing.Abort(ctx, st.Ref) //nolint:errcheck // it may be committed by now
-			}
-		}
+		s.abortIngests(ctx, func(ref string) bool { return strings.HasSuffix(ref, dgst.String()) })
 		s.blobs.Unlock(key)
 	}
 }
@@ -247,7 +253,7 @@ func (r *resumeLeases) keep(s *Store, key, lease string) {
 		}
 		r.mu.Unlock()
 		if mine {
-			s.endLease(lease, nil, ErrInterrupted)
+			s.endLease(lease, func(context.Context) {}, ErrInterrupted)
 		}
 	})
 }

@@ -47,12 +47,13 @@ func (e *Error) Error() string {
 	if e.Ref != "" {
 		b.WriteString(" " + e.Ref)
 	}
+	kind := ""
 	if e.Kind != nil {
-		kind, _, _ := strings.Cut(e.Kind.Error(), ": ")
+		kind, _, _ = strings.Cut(e.Kind.Error(), ": ")
 		b.WriteString(": " + kind)
 	}
 	if e.Err != nil && e.Err.Error() != "" {
-		b.WriteString(": " + e.Err.Error())
+		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), kind+": "))
 	}
 	if e.Hint != "" {
 		b.WriteString(" (" + e.Hint + ")")

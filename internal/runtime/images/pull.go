@@ -71,7 +71,7 @@ func (p *pull) run(ctx context.Context, report func(Progress)) (Image, error) {
 		s.resume.keep(s, p.key(), lease)
 		return Image{}, err
 	}
-	s.endLease(lease, seen.digests(), err)
+	s.endLease(lease, func(ctx context.Context) { s.abortBlobs(ctx, seen.digests()) }, err)
 	if err != nil {
 		return Image{}, err
 	}

@@ -85,7 +85,7 @@ func tricky(docker bool) imagetest.Image {
 		{
 			{Path: "bin/"}, {Path: "etc/"}, {Path: "opaque/"}, {Path: "gone/"}, {Path: "tmp/", Mode: 0o1777},
 			{Path: "bin/app", Body: []byte("one"), Mode: 0o4755},
-			{Path: "bin/app2", Type: tar.TypeLink, Link: "bin/app"},
+			{Path: "bin/app2", Type: tar.TypeLink, Link: "bin/app", Mode: 0o4755},
 			{Path: "etc/conf", Body: []byte("lower"), UID: 7, GID: 8, Mode: 0o640},
 			{Path: "etc/old", Body: []byte("old")},
 			{Path: "opaque/lower", Body: []byte("hidden")},
@@ -348,4 +348,13 @@ func TestBadReference(t *testing.T) {
 	if _, err := s.Pull(ctx, "127.0.0.1:1/x:1", images.PullOptions{}); err == nil {
 		t.Error("pull with an ended context succeeded")
 	}
+}
+
+func owner(t *testing.T, path string) uint32 {
+	t.Helper()
+	fi, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fi.Sys().(*syscall.Stat_t).Uid
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +60,9 @@ type Config struct {
 func (c *Config) complete() error {
 	if c.Root == "" {
 		return errors.New("images: no root folder")
+	}
+	if strings.ContainsAny(c.Root, ",:\\") {
+		return fmt.Errorf("images: folder %s: overlayfs can't mount from a path with a comma, colon or backslash", c.Root)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

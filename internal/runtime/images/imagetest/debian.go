@@ -54,7 +54,7 @@ func busyboxLayer() (Layer, error) {
 	layer := append(base(), File{Path: "bin/busybox", Body: program, Mode: 0o755})
 	for _, applet := range strings.Fields(string(applets)) {
 		if applet != "busybox" {
-			layer = append(layer, File{Path: "bin/" + applet, Type: tar.TypeLink, Link: "bin/busybox"})
+			layer = append(layer, File{Path: "bin/" + applet, Type: tar.TypeLink, Link: "bin/busybox", Mode: 0o755})
 		}
 	}
 	return layer, nil
