@@ -62,7 +62,7 @@ func (l Layout) Cluster() string    { return filepath.Join(l.Data, "cluster.json
 func (l Layout) PKI() string        { return filepath.Join(l.Data, "pki") }
 func (l Layout) Etcd() string       { return filepath.Join(l.Data, "etcd") }
 func (l Layout) Images() string     { return filepath.Join(l.Data, "images") }
-func (l Layout) Registries() string { return filepath.Join(l.Data, "registries.toml") }
+func (l Layout) Registries() string { return filepath.Join(l.Data, "registries.yaml") }
 func (l Layout) Pods() string       { return filepath.Join(l.Data, "pods") }
 func (l Layout) Node() string       { return filepath.Join(l.Data, "node") }
 func (l Layout) Logs() string       { return filepath.Join(l.Data, "log") }
@@ -76,6 +76,7 @@ func (l Layout) Lock() string         { return filepath.Join(l.Run, "proa.lock")
 func (l Layout) Control() string      { return filepath.Join(l.Run, "proa.sock") }
 func (l Layout) CRI() string          { return filepath.Join(l.Run, "cri.sock") }
 func (l Layout) KeeperSocket() string { return filepath.Join(l.Run, "keeper.sock") }
+func (l Layout) ImagesSocket() string { return filepath.Join(l.Run, "images.sock") }
 func (l Layout) Network() string      { return filepath.Join(l.Run, "network") }
 
 // Cgroup is the parent of all of the cluster's cgroups, below each controller's root.
