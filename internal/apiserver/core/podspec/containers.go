@@ -100,7 +100,7 @@ func (s *scope) checkContainer(c *v1.Container, at *field.Path) field.ErrorList 
 		s.checkMounts(c, at.Child("volumeMounts")),
 		s.checkDevices(c, at.Child("volumeDevices")),
 		checkPullPolicy(c.ImagePullPolicy, at.Child("imagePullPolicy")),
-		s.checkResources(&c.Resources, at.Child("resources"), checkContainerResourceName),
+		s.checkResources(&c.Resources, at.Child("resources"), meta.ContainerResourceName),
 		s.checkResizePolicy(c.ResizePolicy, at.Child("resizePolicy")),
 		s.checkSecurityContext(c.SecurityContext, at.Child("securityContext")),
 	)

@@ -13,10 +13,10 @@ import (
 
 // What the C library's resolver reads of resolv.conf(5), and what fits a line.
 const (
-	maxNameservers     = 3
-	maxSearchDomains   = 32
+	maxNameservers      = 3
+	maxSearchDomains    = 32
 	maxSearchCharacters = 2048
-	maxHostname        = 64
+	maxHostname         = 64
 )
 
 func (s *scope) checkDNSConfig() field.ErrorList {

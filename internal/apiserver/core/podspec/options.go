@@ -19,6 +19,5 @@ type Options struct {
 	AllowBlockWithUserNamespace    bool // volumeDevices with hostUsers: false
 	AllowSysAdminUnprivileged      bool // CAP_SYS_ADMIN with allowPrivilegeEscalation: false
 	AllowRestartResizeInInit       bool // RestartContainer resize policy on a plain init container
-	AllowInvalidMatchLabelKeys     bool // matchLabelKeys that merge into a wrong selector
 	UseLegacyMatchLabelKeys        bool // matchLabelKeys as before v1.34
 }

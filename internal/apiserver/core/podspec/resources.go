@@ -7,7 +7,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	resourcehelper "k8s.io/component-helpers/resource"
 
@@ -16,7 +15,7 @@ import (
 
 // checkResources checks the requests and limits of a container or of the pod,
 // which differ only in the names they may use.
-func (s *scope) checkResources(r *v1.ResourceRequirements, at *field.Path, checkName func(v1.ResourceName, *field.Path) field.ErrorList) field.ErrorList {
+func (s *scope) checkResources(r *v1.ResourceRequirements, at *field.Path, checkName func(*field.Path, v1.ResourceName) field.ErrorList) field.ErrorList {
 	var errs field.ErrorList
 	computes, hugePages := false, false
 	note := func(name v1.ResourceName) {
@@ -26,14 +25,14 @@ func (s *scope) checkResources(r *v1.ResourceRequirements, at *field.Path, check
 	for _, name := range meta.Sorted(r.Limits) {
 		note(name)
 		path := at.Child("limits").Key(string(name))
-		errs = append(errs, meta.Join(checkName(name, path), ValidateQuantity(name, r.Limits[name], path), s.checkPageSize(name, r.Limits[name], path))...)
+		errs = append(errs, meta.Join(checkName(path, name), meta.ResourceAmount(path, name, r.Limits[name]), s.checkPageSize(name, r.Limits[name], path))...)
 	}
 	for _, name := range meta.Sorted(r.Requests) {
 		note(name)
 		path := at.Child("requests").Key(string(name))
 		errs = append(errs, meta.Join(
-			checkName(name, path),
-			ValidateQuantity(name, r.Requests[name], path),
+			checkName(path, name),
+			meta.ResourceAmount(path, name, r.Requests[name]),
 			checkRequestLimit(name, r, at),
 			s.checkPageSize(name, r.Requests[name], path),
 		)...)
@@ -49,7 +48,7 @@ func (s *scope) checkResources(r *v1.ResourceRequirements, at *field.Path, check
 func checkRequestLimit(name v1.ResourceName, r *v1.ResourceRequirements, at *field.Path) field.ErrorList {
 	request := r.Requests[name]
 	limit, limited := r.Limits[name]
-	switch overcommit := isNative(name) && !isHugePages(name); {
+	switch overcommit := meta.Overcommits(name); {
 	case !limited && overcommit:
 		return nil
 	case !limited:
@@ -60,15 +59,6 @@ func checkRequestLimit(name v1.ResourceName, r *v1.ResourceRequirements, at *fie
 		return field.ErrorList{field.Invalid(at.Child("requests"), request.String(), fmt.Sprintf("must be less than or equal to %s limit of %s", name, limit.String()))}
 	}
 	return nil
-}
-
-// ValidateQuantity refuses negative amounts, and parts of what comes whole (devices, objects).
-func ValidateQuantity(name v1.ResourceName, q resource.Quantity, at *field.Path) field.ErrorList {
-	errs := meta.Quantity(at, q)
-	if (integerResources.Has(name) || isExtended(name)) && q.MilliValue()%1000 != 0 {
-		errs = append(errs, field.Invalid(at, q, meta.NotInteger))
-	}
-	return errs
 }
 
 func (s *scope) checkPageSize(name v1.ResourceName, q resource.Quantity, at *field.Path) field.ErrorList {
@@ -86,59 +76,12 @@ func wholePages(name v1.ResourceName, q resource.Quantity) bool {
 	return q.Value()%page.Value() == 0
 }
 
-var (
-	integerResources = sets.New[v1.ResourceName](
-		v1.ResourcePods, v1.ResourceQuotas, v1.ResourceServices, v1.ResourceReplicationControllers, v1.ResourceSecrets,
-		v1.ResourceConfigMaps, v1.ResourcePersistentVolumeClaims, v1.ResourceServicesNodePorts, v1.ResourceServicesLoadBalancers,
-	)
-	standardResources = integerResources.Union(sets.New[v1.ResourceName](
-		v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage, v1.ResourceStorage,
-		v1.ResourceRequestsCPU, v1.ResourceRequestsMemory, v1.ResourceRequestsStorage, v1.ResourceRequestsEphemeralStorage,
-		v1.ResourceLimitsCPU, v1.ResourceLimitsMemory, v1.ResourceLimitsEphemeralStorage,
-	))
-)
-
 func isHugePages(name v1.ResourceName) bool {
 	return strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix)
 }
 
-// isNative: a name without a domain is the API's own.
-func isNative(name v1.ResourceName) bool {
-	return !strings.Contains(string(name), "/") || strings.Contains(string(name), v1.ResourceDefaultNamespacePrefix)
-}
-
-// isExtended: a device or the like, of somebody's own domain. "requests." is
-// what a quota puts before the name, which must be valid with it too.
-func isExtended(name v1.ResourceName) bool {
-	const quota = v1.DefaultResourceRequestsPrefix
-	return !isNative(name) && !strings.HasPrefix(string(name), quota) && len(validation.IsQualifiedName(quota+string(name))) == 0
-}
-
-func checkResourceName(name v1.ResourceName, at *field.Path) field.ErrorList {
-	if errs := meta.Invalid(at, name, validation.IsQualifiedName(string(name))); len(errs) > 0 {
-		return errs
-	}
-	standard := standardResources.Has(name) || isHugePages(name) || strings.HasPrefix(string(name), v1.ResourceRequestsHugePagesPrefix)
-	if !strings.Contains(string(name), "/") && !standard {
-		return field.ErrorList{field.Invalid(at, name, "must be a standard resource type or fully qualified")}
-	}
-	return nil
-}
-
-func checkContainerResourceName(name v1.ResourceName, at *field.Path) field.ErrorList {
-	errs := checkResourceName(name, at)
-	if !strings.Contains(string(name), "/") {
-		if name != v1.ResourceCPU && name != v1.ResourceMemory && name != v1.ResourceEphemeralStorage && !isHugePages(name) {
-			errs = append(errs, field.Invalid(at, name, "must be a standard resource for containers"))
-		}
-	} else if !isNative(name) && !isExtended(name) {
-		errs = append(errs, field.Invalid(at, name, "doesn't follow extended resource name standard"))
-	}
-	return errs
-}
-
-func checkPodResourceName(name v1.ResourceName, at *field.Path) field.ErrorList {
-	if errs := checkResourceName(name, at); len(errs) > 0 {
+func checkPodResourceName(at *field.Path, name v1.ResourceName) field.ErrorList {
+	if errs := meta.ResourceName(at, name); len(errs) > 0 {
 		return errs
 	}
 	if !resourcehelper.IsSupportedPodLevelResource(name) {
@@ -149,7 +92,7 @@ func checkPodResourceName(name v1.ResourceName, at *field.Path) field.ErrorList 
 
 // checkOverhead: overhead has the rules of a container's limits.
 func (s *scope) checkOverhead() field.ErrorList {
-	return s.checkResources(&v1.ResourceRequirements{Limits: s.spec.Overhead}, s.path.Child("overhead"), checkContainerResourceName)
+	return s.checkResources(&v1.ResourceRequirements{Limits: s.spec.Overhead}, s.path.Child("overhead"), meta.ContainerResourceName)
 }
 
 // checkPodResources checks the resources of the pod as a whole, and that its containers fit in.

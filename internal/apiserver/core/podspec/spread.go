@@ -17,7 +17,7 @@ func checkTopologySpread(constraints []v1.TopologySpreadConstraint, path *field.
 	var errs field.ErrorList
 	for i := range constraints {
 		c, at := &constraints[i], path.Index(i)
-		errs = append(errs, meta.Positive(at.Child("maxSkew"), c.MaxSkew)...)
+		errs = append(errs, positive(at.Child("maxSkew"), c.MaxSkew)...)
 		if c.TopologyKey == "" {
 			errs = append(errs, field.Required(at.Child("topologyKey"), "can not be empty"))
 		}
@@ -40,11 +40,18 @@ func checkTopologySpread(constraints []v1.TopologySpreadConstraint, path *field.
 	return errs
 }
 
+func positive(at *field.Path, n int32) field.ErrorList {
+	if n <= 0 {
+		return field.ErrorList{field.Invalid(at, n, "must be greater than zero")}
+	}
+	return nil
+}
+
 func checkMinDomains(c *v1.TopologySpreadConstraint, at *field.Path) field.ErrorList {
 	if c.MinDomains == nil {
 		return nil
 	}
-	errs := meta.Positive(at, *c.MinDomains)
+	errs := positive(at, *c.MinDomains)
 	if c.WhenUnsatisfiable != v1.DoNotSchedule {
 		errs = append(errs, field.Invalid(at, c.MinDomains, fmt.Sprintf("can only use minDomains if whenUnsatisfiable=%s, not %s", v1.DoNotSchedule, c.WhenUnsatisfiable)))
 	}

@@ -6,7 +6,6 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/proa-project/proa/internal/apiserver/meta"
@@ -183,7 +182,7 @@ func checkClaimVolume(v *v1.PersistentVolumeClaimVolumeSource, at *field.Path) f
 }
 
 func checkCSI(v *v1.CSIVolumeSource, at *field.Path) field.ErrorList {
-	errs := checkDriverName(v.Driver, at.Child("driver"))
+	errs := meta.DriverName(at.Child("driver"), v.Driver)
 	if ref := v.NodePublishSecretRef; ref != nil {
 		if ref.Name == "" {
 			errs = append(errs, field.Required(at.Child("nodePublishSecretRef", "name"), ""))
@@ -192,17 +191,6 @@ func checkCSI(v *v1.CSIVolumeSource, at *field.Path) field.ErrorList {
 		}
 	}
 	return errs
-}
-
-func checkDriverName(name string, at *field.Path) field.ErrorList {
-	if name == "" {
-		return field.ErrorList{field.Required(at, "")}
-	}
-	var errs field.ErrorList
-	if len(name) > 63 {
-		errs = append(errs, field.TooLong(at, "", 63))
-	}
-	return append(errs, meta.Invalid(at, name, validation.IsDNS1123Subdomain(lower(name)))...)
 }
 
 // checkEphemeralVolume also checks the name that the volume's claim will get.
