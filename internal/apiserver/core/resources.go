@@ -6,6 +6,10 @@ import "github.com/proa-project/proa/internal/apiserver/resource"
 // Resources lists the group's kinds as the API serves them.
 func Resources() []resource.Resource {
 	return []resource.Resource{
+		Pods(),
+		PodTemplates(),
+		Nodes(),
+		Namespaces(),
 		services(),
 		configMaps(),
 		secrets(),
