@@ -6,7 +6,7 @@ import "github.com/proa-project/proa/internal/apiserver/resource"
 // Resources lists the group's kinds as the API serves them.
 func Resources() []resource.Resource {
 	return []resource.Resource{
-		horizontalPodAutoscalersV1(),
 		horizontalPodAutoscalersV2(),
+		horizontalPodAutoscalersV1(),
 	}
 }
