@@ -93,7 +93,7 @@ func checkFinalizers(finalizers []v1.FinalizerName, at func(int) *field.Path) fi
 	var errs field.ErrorList
 	for i, name := range finalizers {
 		errs = append(errs, apivalidation.ValidateFinalizerName(string(name), at(i))...)
-		errs = append(errs, checkFinalizerDomain(string(name), at(i))...)
+		errs = append(errs, meta.Finalizer(at(i), string(name))...)
 	}
 	return errs
 }

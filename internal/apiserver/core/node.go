@@ -39,8 +39,9 @@ func Nodes() resource.Resource {
 			node.Status.Config = nil
 			node.Spec.PodPreemptionPolicy = nil
 		}),
-		Check: meta.Check(checkNode),
-		Warn:  meta.Warn(nodeWarnings),
+		StatusAtCreation: true,
+		Check:            meta.Check(checkNode),
+		Warn:             meta.Warn(nodeWarnings),
 		Subresources: map[string]resource.Update{
 			"status": {
 				PrepareUpdate: meta.PrepareUpdate(prepareNodeStatus),

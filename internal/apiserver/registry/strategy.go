@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/names"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	checks "github.com/proa-project/proa/internal/apiserver/meta"
 	"github.com/proa-project/proa/internal/apiserver/resource"
 )
 
@@ -50,7 +51,7 @@ func (s strategy) sub(name string) strategy {
 func (s strategy) NamespaceScoped() bool { return s.r.Namespaced }
 
 func (s strategy) PrepareForCreate(ctx context.Context, obj runtime.Object) {
-	if _, ok := s.r.Subresources["status"]; ok {
+	if _, ok := s.r.Subresources["status"]; ok && !s.r.StatusAtCreation {
 		clearField(obj, "Status")
 	}
 	if s.r.Generation {
@@ -67,6 +68,7 @@ func (s strategy) Validate(ctx context.Context, obj runtime.Object) field.ErrorL
 		name = s.r.CheckName
 	}
 	errs := validation.ValidateObjectMetaAccessor(accessor(obj), s.r.Namespaced, name, field.NewPath("metadata"))
+	errs = append(errs, checks.Finalizers(field.NewPath("metadata", "finalizers"), accessor(obj).GetFinalizers())...)
 	if s.r.Check != nil {
 		errs = append(errs, s.r.Check(ctx, obj)...)
 	}
@@ -130,12 +132,14 @@ func (s strategy) specChanged(obj, old runtime.Object) bool {
 	return false
 }
 
-// ValidateUpdate leaves metadata to the library, which checks it for every update.
+// ValidateUpdate leaves metadata to the library, which checks it for every
+// update, but for the finalizers' domains, which it doesn't know.
 func (s strategy) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	errs := checks.Finalizers(field.NewPath("metadata", "finalizers"), accessor(obj).GetFinalizers())
 	if s.u.CheckUpdate == nil {
-		return nil
+		return errs
 	}
-	return s.u.CheckUpdate(ctx, obj, old)
+	return append(errs, s.u.CheckUpdate(ctx, obj, old)...)
 }
 
 func (s strategy) WarningsOnUpdate(ctx context.Context, obj, old runtime.Object) []string {

@@ -45,6 +45,10 @@ type Resource struct {
 	Warn      func(ctx context.Context, obj runtime.Object) []string        // at creation; nil = none
 	CheckName func(name string, prefix bool) []string                       // metadata.name rule; nil = DNS subdomain
 
+	// StatusAtCreation: the author may set status together with the object, as
+	// a node's agent does; else it is cleared.
+	StatusAtCreation bool
+
 	// Delete reports the grace in seconds a deletion gets (nil hook, or
 	// ok false: deleted at once). It sees the grace that was asked for, nil when unset.
 	Delete func(obj runtime.Object, asked *int64) (grace int64, ok bool)
