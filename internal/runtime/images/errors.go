@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -53,13 +54,18 @@ func (e *Error) Error() string {
 		b.WriteString(": " + kind)
 	}
 	if e.Err != nil && e.Err.Error() != "" {
-		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), kind+": "))
+		b.WriteString(": " + strings.TrimPrefix(plain(e.Err.Error()), kind+": "))
 	}
 	if e.Hint != "" {
 		b.WriteString(" (" + e.Hint + ")")
 	}
 	return b.String()
 }
+
+// noise is what the layers below say of themselves, which tells a user nothing.
+var noise = regexp.MustCompile(`failed to copy: |httpReadSeeker: failed open: |failed to do request: |failed commit on ref "[^"]*": |failed to extract layer \([^)]*\) to overlayfs as "[^"]*": |: failed precondition$`)
+
+func plain(text string) string { return noise.ReplaceAllString(text, "") }
 
 // Unwrap gives the kind and the cause.
 func (e *Error) Unwrap() []error {
@@ -147,7 +153,7 @@ func remoteKind(err error) (kind error, hint string) {
 		return ErrUnreachable, "its name can't be looked up"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return ErrUnreachable, "nothing listens at its address"
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return ErrInterrupted, "trying again continues where it stopped"
 	case errors.As(err, &netErr), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return ErrUnreachable, ""
