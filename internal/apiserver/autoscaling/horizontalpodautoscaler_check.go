@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -54,7 +53,7 @@ func checkReplicas(path *field.Path, spec *autoscalingv2.HorizontalPodAutoscaler
 // checkReference checks what an autoscaler points to. coreToo: a group may be
 // missing, for it is of the core group.
 func checkReference(path *field.Path, ref autoscalingv2.CrossVersionObjectReference, coreToo, anyVersion bool) field.ErrorList {
-	errs := append(pathSegment(path.Child("kind"), ref.Kind, ""), pathSegment(path.Child("name"), ref.Name, "")...)
+	errs := append(meta.PathSegment(path.Child("kind"), ref.Kind, ""), meta.PathSegment(path.Child("name"), ref.Name, "")...)
 	if err := checkAPIVersion(ref.APIVersion, coreToo); err != nil && !anyVersion {
 		errs = append(errs, field.Invalid(path.Child("apiVersion"), ref.APIVersion, err.Error()))
 	}
@@ -67,14 +66,6 @@ func checkAPIVersion(version string, coreToo bool) error {
 		return errors.New("apiVersion must specify API group")
 	}
 	return err
-}
-
-// pathSegment checks a name that becomes part of a URL.
-func pathSegment(path *field.Path, value, required string) field.ErrorList {
-	if value == "" {
-		return field.ErrorList{field.Required(path, required)}
-	}
-	return meta.Invalid(path, value, content.IsPathSegmentName(value))
 }
 
 func checkMetrics(path *field.Path, spec *autoscalingv2.HorizontalPodAutoscalerSpec, old *autoscalingv2.HorizontalPodAutoscaler) field.ErrorList {
@@ -204,7 +195,7 @@ func checkUsage(path *field.Path, target autoscalingv2.MetricTarget) field.Error
 }
 
 func checkMetricName(path *field.Path, metric autoscalingv2.MetricIdentifier) field.ErrorList {
-	return pathSegment(path, metric.Name, "must specify a metric name")
+	return meta.PathSegment(path, metric.Name, "must specify a metric name")
 }
 
 func required(path *field.Path, value, detail string) field.ErrorList {

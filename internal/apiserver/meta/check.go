@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -50,6 +51,15 @@ func Required(path *field.Path, value string) field.ErrorList {
 		return field.ErrorList{field.Required(path, "")}
 	}
 	return nil
+}
+
+// PathSegment checks a name that becomes part of a URL; required is what to say
+// where there is none.
+func PathSegment(path *field.Path, value, required string) field.ErrorList {
+	if value == "" {
+		return field.ErrorList{field.Required(path, required)}
+	}
+	return Invalid(path, value, content.IsPathSegmentName(value))
 }
 
 // OneOf refuses a value outside of allowed; an empty value is a missing one.
