@@ -1,0 +1,180 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Runtime starts containers. Make it with New.
+type Runtime struct {
+	root   string // one folder a container, libcontainer's
+	limits limits
+
+	mu sync.Mutex
+	// prepared containers wait for their Start, which needs what libcontainer
+	// made; dropped right after.
+	prepared map[string]*libcontainer.Container
+}
+
+// New uses root for libcontainer's state.
+func New(root string) (*Runtime, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("state of containers: %w", err)
+	}
+	l, err := currentLimits()
+	if err != nil {
+		return nil, err
+	}
+	return &Runtime{root: root, limits: l, prepared: map[string]*libcontainer.Container{}}, nil
+}
+
+// Stdio of a process; with TTY only the size counts.
+type Stdio struct {
+	TTY                   bool
+	Stdin, Stdout, Stderr *os.File // nil = /dev/null
+}
+
+// Prepare makes the container and its init process, which then waits for Start.
+// The terminal is the master end with TTY. The process is the caller's child,
+// to be waited for by its PID and by nobody else.
+func (r *Runtime) Prepare(id string, spec *specs.Spec, io Stdio) (pid int, terminal *os.File, err error) {
+	config, err := r.config(id, spec)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := chownStdio(config, io); err != nil {
+		return 0, nil, err
+	}
+	process, err := newProcess(spec.Process)
+	if err != nil {
+		return 0, nil, err
+	}
+	process.Init = true
+	c, err := libcontainer.Create(r.root, id, config)
+	if err != nil {
+		return 0, nil, fmt.Errorf("create container: %w", err)
+	}
+	pid, terminal, err = start(c, process, io)
+	if err != nil {
+		return 0, nil, errors.Join(err, r.discard(c))
+	}
+	r.mu.Lock()
+	r.prepared[id] = c
+	r.mu.Unlock()
+	return pid, terminal, nil
+}
+
+// discard removes what a failed start left behind.
+func (r *Runtime) discard(c *libcontainer.Container) error {
+	if err := c.Destroy(); err != nil {
+		return fmt.Errorf("clean up after a failed start: %w", err)
+	}
+	return nil
+}
+
+// Start lets the prepared process run the container's command. quota is set
+// once the command runs: libcontainer compiles the seccomp profile inside the
+// container, and a small quota would stretch that by hundreds of milliseconds.
+func (r *Runtime) Start(id string) error {
+	r.mu.Lock()
+	c := r.prepared[id]
+	delete(r.prepared, id)
+	r.mu.Unlock()
+	if c == nil {
+		var err error
+		if c, err = libcontainer.Load(r.root, id); err != nil {
+			return fmt.Errorf("load container: %w", err)
+		}
+	}
+	return c.Exec()
+}
+
+// Exec starts one more process in a running container.
+func (r *Runtime) Exec(id string, p *specs.Process, io Stdio) (pid int, terminal *os.File, err error) {
+	c, err := libcontainer.Load(r.root, id)
+	if err != nil {
+		return 0, nil, fmt.Errorf("load container: %w", err)
+	}
+	p = r.limits.clampProcess(p)
+	process, err := newProcess(p)
+	if err != nil {
+		return 0, nil, err
+	}
+	return start(c, process, io)
+}
+
+// Delete removes the container's cgroup and libcontainer's state of it. No
+// process of it may be left.
+func (r *Runtime) Delete(id string) error {
+	r.mu.Lock()
+	delete(r.prepared, id)
+	r.mu.Unlock()
+	c, err := libcontainer.Load(r.root, id)
+	if errors.Is(err, libcontainer.ErrNotExist) {
+		return os.RemoveAll(filepath.Join(r.root, id))
+	}
+	if err != nil {
+		// A state that can't be read must not keep the container for ever; the
+		// cgroup is removed by its path by the caller.
+		return errors.Join(fmt.Errorf("load container: %w", err), os.RemoveAll(filepath.Join(r.root, id)))
+	}
+	return c.Destroy()
+}
+
+// config makes libcontainer's configuration, with what this process may not do
+// clamped to what it may, and without the CPU quota (see Start).
+func (r *Runtime) config(id string, spec *specs.Spec) (*configs.Config, error) {
+	clamped := *spec
+	clamped.Process = r.limits.clampProcess(spec.Process)
+	clamped.Linux = withoutQuota(spec.Linux)
+	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{CgroupName: id, Spec: &clamped})
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	return config, nil
+}
+
+// withoutQuota is l with the CPU quota left for later.
+func withoutQuota(l *specs.Linux) *specs.Linux {
+	if l.Resources == nil || l.Resources.CPU == nil || l.Resources.CPU.Quota == nil {
+		return l
+	}
+	linux, resources, cpu := *l, *l.Resources, *l.Resources.CPU
+	cpu.Quota, cpu.Burst = nil, nil
+	resources.CPU, linux.Resources = &cpu, &resources
+	return &linux
+}
+
+// chownStdio gives the streams to the container's root, which can't open
+// /dev/stdout otherwise when it is not the host's.
+func chownStdio(config *configs.Config, io Stdio) error {
+	uid, err := config.HostRootUID()
+	if err != nil {
+		return fmt.Errorf("user of the container's root: %w", err)
+	}
+	gid, err := config.HostRootGID()
+	if err != nil {
+		return fmt.Errorf("group of the container's root: %w", err)
+	}
+	if uid == 0 && gid == 0 {
+		return nil
+	}
+	for _, f := range []*os.File{io.Stdin, io.Stdout, io.Stderr} {
+		if f == nil {
+			continue
+		}
+		if err := unix.Fchown(int(f.Fd()), uid, gid); err != nil {
+			return fmt.Errorf("chown %s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
