@@ -67,11 +67,11 @@ func defaultPersistentVolume(v *corev1.PersistentVolume) {
 	}
 	meta.SetDefault(&v.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
 	meta.RoundUp(v.Spec.Capacity)
-	defaultVolumeSource(&v.Spec.PersistentVolumeSource)
+	DefaultVolumeSource(&v.Spec.PersistentVolumeSource)
 }
 
-// defaultVolumeSource fills in what the older kinds of storage are known to default to.
-func defaultVolumeSource(s *corev1.PersistentVolumeSource) {
+// DefaultVolumeSource fills in what the older kinds of storage are known to default to.
+func DefaultVolumeSource(s *corev1.PersistentVolumeSource) {
 	text := func(p *string, value string) {
 		if *p == "" {
 			*p = value

@@ -44,6 +44,35 @@ func checkVolumeSpec(v *corev1.PersistentVolume, lenient bool) field.ErrorList {
 	return append(errs, checkAttributesClass(at, spec)...)
 }
 
+// CheckInlineVolume checks a volume that is spelled out where a name could be;
+// only CSI has these, for pods that were written for an older kind of storage.
+func CheckInlineVolume(at *field.Path, spec *corev1.PersistentVolumeSpec) field.ErrorList {
+	const inline = "in the context of inline volumes"
+	var errs field.ErrorList
+	forbid := func(is bool, name, message string) {
+		if is {
+			errs = append(errs, field.Forbidden(at.Child(name), message+" "+inline))
+		}
+	}
+	forbid(spec.ClaimRef != nil, "claimRef", "may not be specified")
+	forbid(len(spec.Capacity) != 0, "capacity", "may not be specified")
+	if spec.CSI == nil {
+		errs = append(errs, field.Required(at.Child("csi"), "has to be specified "+inline))
+	}
+	if len(spec.AccessModes) == 0 {
+		errs = append(errs, field.Required(at.Child("accessModes"), ""))
+	}
+	errs = append(errs, checkAccessModes(at.Child("accessModes"), spec.AccessModes)...)
+	policy := spec.PersistentVolumeReclaimPolicy
+	forbid(policy != "" && policy != corev1.PersistentVolumeReclaimRetain, "persistentVolumeReclaimPolicy", "may only be Retain")
+	forbid(spec.NodeAffinity != nil, "nodeAffinity", "may not be specified")
+	errs = append(errs, checkVolumeSource(at, &corev1.PersistentVolume{Spec: *spec})...)
+	forbid(spec.StorageClassName != "", "storageClassName", "may not be specified")
+	mode := meta.Deref(spec.VolumeMode, corev1.PersistentVolumeFilesystem)
+	forbid(mode != corev1.PersistentVolumeFilesystem, "volumeMode", "may not specify volumeMode other than Filesystem")
+	return errs
+}
+
 func checkCapacity(at *field.Path, capacity corev1.ResourceList) field.ErrorList {
 	var errs field.ErrorList
 	if len(capacity) == 0 {

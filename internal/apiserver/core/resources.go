@@ -7,9 +7,9 @@ import "github.com/proa-project/proa/internal/apiserver/resource"
 func Resources() []resource.Resource {
 	return []resource.Resource{
 		Pods(),
-		PodTemplates(),
 		Nodes(),
 		Namespaces(),
+		PodTemplates(),
 		services(),
 		configMaps(),
 		secrets(),
