@@ -54,7 +54,9 @@ func TestCRI(t *testing.T) {
 	if diff := cmp.Diff(want, st.Image, protocmp.Transform()); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
-	var info struct{ ImageSpec struct{ Config struct{ User string } } }
+	var info struct {
+		ImageSpec struct{ Config struct{ User string } }
+	}
 	if err := json.Unmarshal([]byte(st.Info["info"]), &info); err != nil || info.ImageSpec.Config.User != "1000:1000" {
 		t.Errorf("info %q: %v", st.Info["info"], err)
 	}

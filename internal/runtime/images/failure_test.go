@@ -194,6 +194,85 @@ func TestPullResumes(t *testing.T) {
 	}
 }
 
+// A download that stalls is given up, and goes on at the next try.
+func TestPullStalls(t *testing.T) {
+	s := openAt(t, images.Config{Root: t.TempDir(), StallTimeout: 50 * time.Millisecond})
+	reg := newFakeRegistry(t, big(t, 1<<20))
+	hold := make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	reg.set(func() {
+		reg.blob = func(w http.ResponseWriter, _ *http.Request, data []byte) bool {
+			w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+			w.Write(data[:len(data)/2])
+			w.(http.Flusher).Flush()
+			<-hold
+			return true
+		}
+	})
+	_, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{})
+	if !errors.Is(err, images.ErrInterrupted) || !strings.Contains(err.Error(), "nothing arrived for 50ms") {
+		t.Error(err)
+	}
+	reg.set(func() { reg.blob = nil })
+	if _, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A pull of what is here asks the registry for the name, and for no content.
+func TestPullAgain(t *testing.T) {
+	s := open(t)
+	reg := newFakeRegistry(t, big(t, 1<<20))
+	first, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg.set(func() { clear(reg.gets) })
+	again, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{})
+	if err != nil || again.ID != first.ID || len(reg.gets) != 0 {
+		t.Errorf("%v, %v, downloads %v", again, err, reg.gets)
+	}
+	// Another tag of the same only adds a name.
+	other := strings.TrimSuffix(reg.ref(), ":1") + ":2"
+	again, err = s.Pull(t.Context(), other, images.PullOptions{})
+	if err != nil || len(again.Tags) != 2 || len(reg.gets) != 0 {
+		t.Errorf("%v, %v, downloads %v", again, err, reg.gets)
+	}
+}
+
+// Nobody waits for the pull any more, so it ends, and lets go of what it held.
+func TestPullCancelled(t *testing.T) {
+	s := open(t)
+	reg := newFakeRegistry(t, big(t, 1<<20))
+	asked, hold := make(chan struct{}, 8), make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	reg.set(func() {
+		reg.blob = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+			asked <- struct{}{}
+			select {
+			case <-hold:
+			case <-r.Context().Done():
+			}
+			return true
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Pull(ctx, reg.ref(), images.PullOptions{})
+		done <- err
+	}()
+	<-asked
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	reg.set(func() { reg.blob = nil })
+	if _, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	s := open(t)
 	for _, ref := range []string{"127.0.0.1:1/x:1", "no-such-host.invalid/x:1"} {

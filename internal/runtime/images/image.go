@@ -155,6 +155,25 @@ func (s *Store) readJSON(ctx context.Context, desc ocispec.Descriptor, into any)
 func (s *Store) record(ctx context.Context, img *Image, names []string, pinned bool) error {
 	s.held.mu.Lock()
 	defer s.held.mu.Unlock()
+	return s.recordLocked(ctx, img, names, pinned)
+}
+
+// rename gives an image that is here more names; false when it was removed.
+func (s *Store) rename(ctx context.Context, img *Image, names []string, pinned bool) (bool, error) {
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	rec, err := s.names.Get(ctx, img.ID)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	img.target = rec.Target
+	return true, s.recordLocked(ctx, img, names, pinned)
+}
+
+func (s *Store) recordLocked(ctx context.Context, img *Image, names []string, pinned bool) error {
 	if old, err := s.names.Get(ctx, img.ID); err == nil {
 		pinned = pinned || fromRecord(old).Pinned
 	}
@@ -176,9 +195,9 @@ func (s *Store) record(ctx context.Context, img *Image, names []string, pinned b
 	if err != nil {
 		return err
 	}
+	s.index.forget()
 	s.loaded.drop(img.ID)
-	full, err := s.get(ctx, img.ID)
-	*img = full
+	*img, err = s.Get(ctx, img.ID)
 	return err
 }
 
@@ -192,11 +211,62 @@ func (s *Store) put(ctx context.Context, rec cimages.Image) error {
 
 // List gives all images, the names of each sorted, ordered by ID.
 func (s *Store) List(ctx context.Context) ([]Image, error) {
-	records, err := s.names.List(s.context(ctx))
+	x, err := s.index.get(s.context(ctx), s.names)
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
 	}
-	return group(records), nil
+	out := make([]Image, 0, len(x.images))
+	for _, img := range x.images {
+		out = append(out, img.clone())
+	}
+	return out, nil
+}
+
+func (i Image) clone() Image {
+	i.Tags, i.Digests = slices.Clone(i.Tags), slices.Clone(i.Digests)
+	return i
+}
+
+// imageIndex is all records in memory, for every start of a container asks. Only
+// this process writes records, and forgets the index when it does.
+type imageIndex struct {
+	mu  sync.Mutex
+	now *indexed
+}
+
+// indexed is read-only.
+type indexed struct {
+	images []Image           // ordered by ID
+	byID   map[string]int    // place in images
+	byName map[string]string // any name → ID
+}
+
+func (x *imageIndex) get(ctx context.Context, names cimages.Store) (*indexed, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.now != nil {
+		return x.now, nil
+	}
+	records, err := names.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := &indexed{images: group(records), byID: map[string]int{}, byName: map[string]string{}}
+	for at, img := range now.images {
+		now.byID[img.ID] = at
+		for _, name := range slices.Concat(img.Tags, img.Digests) {
+			now.byName[name] = img.ID
+		}
+	}
+	x.now = now
+	return now, nil
+}
+
+// forget is called after a write.
+func (x *imageIndex) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.now = nil
 }
 
 // group gathers the records of each image.
@@ -234,58 +304,46 @@ func group(records []cimages.Image) []Image {
 // Get finds an image by name, digested name, ID, or the beginning of an ID.
 // errors.Is(err, ErrNotFound) when it is not here.
 func (s *Store) Get(ctx context.Context, ref string) (Image, error) {
-	ctx = s.context(ctx)
-	id, err := s.lookup(ctx, ref)
+	x, err := s.index.get(s.context(ctx), s.names)
+	if err != nil {
+		return Image{}, fmt.Errorf("find image %s: %w", ref, err)
+	}
+	id, err := x.lookup(ref)
 	if err != nil {
 		return Image{}, err
 	}
-	return s.get(ctx, id)
+	return x.images[x.byID[id]].clone(), nil
 }
 
-func (s *Store) get(ctx context.Context, id string) (Image, error) {
-	records, err := s.names.List(ctx, fmt.Sprintf("labels.%q==%s", labelID, id))
-	if err != nil {
-		return Image{}, err
-	}
-	found := group(records)
-	if len(found) == 0 {
-		return Image{}, &Error{Op: "find image", Ref: id, Kind: ErrNotFound}
-	}
-	return found[0], nil
-}
-
-// lookup turns what users and the CRI write into an image's ID.
-func (s *Store) lookup(ctx context.Context, ref string) (string, error) {
+// lookup turns what users and the CRI write into the ID of an image that is here.
+func (x *indexed) lookup(ref string) (string, error) {
 	if id, ok := asID(ref); ok {
-		_, err := s.names.Get(ctx, id)
-		return id, s.notFound(ref, err)
+		if _, ok := x.byID[id]; !ok {
+			return "", notFound(ref)
+		}
+		return id, nil
 	}
 	named, err := parse(ref)
 	if err != nil {
-		return s.lookupShort(ctx, ref, err)
+		return x.lookupShort(ref, err)
 	}
-	rec, err := s.names.Get(ctx, named.String())
-	if errdefs.IsNotFound(err) {
-		return s.lookupShort(ctx, ref, s.notFound(named.String(), err))
+	if id, ok := x.byName[named.String()]; ok {
+		return id, nil
 	}
-	return rec.Labels[labelID], err
+	return x.lookupShort(ref, notFound(named.String()))
 }
 
 // lookupShort takes ref for the beginning of an ID; otherwise is the error when
 // it is none.
-func (s *Store) lookupShort(ctx context.Context, ref string, otherwise error) (string, error) {
+func (x *indexed) lookupShort(ref string, otherwise error) (string, error) {
 	if !shortID.MatchString(ref) {
 		return "", otherwise
 	}
 	prefix := "sha256:" + strings.TrimPrefix(ref, "sha256:")
-	records, err := s.names.List(ctx)
-	if err != nil {
-		return "", err
-	}
 	var ids []string
-	for _, r := range records {
-		if strings.HasPrefix(r.Name, prefix) {
-			ids = append(ids, r.Name)
+	for id := range x.byID {
+		if strings.HasPrefix(id, prefix) {
+			ids = append(ids, id)
 		}
 	}
 	switch len(ids) {
@@ -297,26 +355,20 @@ func (s *Store) lookupShort(ctx context.Context, ref string, otherwise error) (s
 	return "", &Error{Op: "find image", Ref: ref, Kind: ErrBadReference, Err: fmt.Errorf("%d images have an ID that begins so", len(ids))}
 }
 
-func (s *Store) notFound(ref string, err error) error {
-	if errdefs.IsNotFound(err) {
-		return &Error{Op: "find image", Ref: ref, Kind: ErrNotFound}
-	}
-	return err
-}
+func notFound(ref string) error { return &Error{Op: "find image", Ref: ref, Kind: ErrNotFound} }
 
 // Remove forgets an image under all its names; one that is not here is no error.
 // Its disk space is freed in the background, and not before the last container
 // on it is gone.
 func (s *Store) Remove(ctx context.Context, ref string) error {
-	ctx = s.context(ctx)
-	id, err := s.lookup(ctx, ref)
+	img, err := s.Get(ctx, ref)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return s.remove(ctx, id, func(string) bool { return true })
+	return s.remove(s.context(ctx), img.ID, func(string) bool { return true })
 }
 
 // Untag takes one name away, and the image with it when that was its last. An
@@ -383,6 +435,7 @@ func (s *Store) remove(ctx context.Context, id string, match func(name string) b
 	if err != nil {
 		return fmt.Errorf("remove image %s: %w", id, err)
 	}
+	s.index.forget()
 	s.loaded.drop(id)
 	s.collect()
 	return nil
@@ -431,8 +484,11 @@ func (s *Store) load(ctx context.Context, id string, held bool) (*loadedImage, e
 	if errdefs.IsNotFound(err) && held {
 		rec, err = s.names.Get(ctx, heldPrefix+id)
 	}
+	if errdefs.IsNotFound(err) {
+		return nil, notFound(id)
+	}
 	if err != nil {
-		return nil, s.notFound(id, err)
+		return nil, err
 	}
 	p, err := s.read(ctx, rec.Target)
 	if err != nil {

@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -94,29 +95,52 @@ func (t *tracker) change(tell bool, fn func(*Progress)) {
 	}
 }
 
-// countingFetcher tells the tracker what arrives.
+// countingFetcher tells the tracker what arrives, and ends a download from which
+// nothing arrives any more.
 type countingFetcher struct {
 	remotes.Fetcher
 	tracker *tracker
+	stall   time.Duration
 }
 
 func (f countingFetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	rc, err := f.Fetcher.Fetch(ctx, desc)
 	if err != nil {
+		cancel(nil)
 		return nil, err
 	}
-	return &countingReader{ReadCloser: rc, tracker: f.tracker}, nil
+	stalled := fmt.Errorf("%w: nothing arrived for %s", ErrInterrupted, f.stall)
+	timer := time.AfterFunc(f.stall, func() { cancel(stalled) })
+	timer.Stop()
+	return &countingReader{ReadCloser: rc, tracker: f.tracker, ctx: ctx, cancel: cancel, timer: timer, stall: f.stall}, nil
 }
 
 type countingReader struct {
 	io.ReadCloser
 	tracker *tracker
+	ctx     context.Context // of the download
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer // runs during Read only: a slow disk is no stalled network
+	stall   time.Duration
 }
 
 func (r *countingReader) Read(p []byte) (int, error) {
+	r.timer.Reset(r.stall)
 	n, err := r.ReadCloser.Read(p)
+	r.timer.Stop()
+	if err != nil && r.ctx.Err() != nil {
+		err = context.Cause(r.ctx)
+	}
 	r.tracker.downloaded(int64(n))
 	return n, err
+}
+
+func (r *countingReader) Close() error {
+	r.timer.Stop()
+	err := r.ReadCloser.Close()
+	r.cancel(nil)
+	return err
 }
 
 // Seek lets an interrupted download go on where it stopped.

@@ -59,13 +59,69 @@ func (p *pull) key() string {
 }
 
 func (p *pull) run(ctx context.Context, report func(Progress)) (Image, error) {
+	img, err := p.fly(ctx, newTracker(report))
+	return img, classify("pull", p.named.String(), err)
+}
+
+func (p *pull) fly(ctx context.Context, t *tracker) (Image, error) {
+	s := p.store
+	registries, err := loadRegistries(s.registriesPaths())
+	if err != nil {
+		return Image{}, err
+	}
+	r := &remote{registries: registries, auth: p.auth}
+	defer r.close()
+	resolver := r.resolver()
+	t.stage(Resolving)
+	_, target, err := resolver.Resolve(ctx, p.named.String())
+	if err != nil {
+		return Image{}, p.explain(registries, err)
+	}
+	if target.MediaType == cimages.MediaTypeDockerSchema1Manifest {
+		return Image{}, fmt.Errorf("%w: it has the Docker schema 1 format of before 2017 and must be rebuilt", ErrUnsupported)
+	}
+	if img, ok, err := p.present(ctx, target); ok || err != nil {
+		t.done()
+		return img, err
+	}
+	fetcher, err := resolver.Fetcher(ctx, p.named.String())
+	if err != nil {
+		return Image{}, err
+	}
+	return p.transfer(ctx, target, countingFetcher{Fetcher: fetcher, tracker: t, stall: s.config.StallTimeout}, t)
+}
+
+// present is the short way of a pull that finds nothing new, which is what most
+// pulls by the policy Always find: at most a name is added.
+func (p *pull) present(ctx context.Context, target ocispec.Descriptor) (Image, bool, error) {
+	s := p.store
+	img, err := s.Get(ctx, digestRef(p.named, target.Digest))
+	if err != nil {
+		return Image{}, false, nil
+	}
+	if had, err := platforms.Parse(img.Platform); err != nil || !p.platform.Match(had) {
+		return Image{}, false, nil
+	}
+	names := p.names(target.Digest)
+	have := slices.Concat(img.Digests, img.Tags)
+	missing := slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(have, n) })
+	if !missing && (img.Pinned || !p.pinned) {
+		return img, true, nil
+	}
+	here, err := s.rename(ctx, &img, names, p.pinned)
+	return img, here, err
+}
+
+// transfer brings the content here, under a lease until it is recorded.
+func (p *pull) transfer(ctx context.Context, target ocispec.Descriptor, fetcher remotes.Fetcher, t *tracker) (Image, error) {
 	s := p.store
 	lease, err := s.resume.take(ctx, s, p.key())
 	if err != nil {
 		return Image{}, err
 	}
-	t := newTracker(report)
-	img, seen, err := p.transfer(leases.WithLease(ctx, lease), t)
+	t.stage(Downloading)
+	seen := &seenBlobs{}
+	img, err := p.ingest(leases.WithLease(ctx, lease), target, seen.wrap(remotes.FetchHandler(s.content, fetcher)), t)
 	err = classify("pull", p.named.String(), err)
 	if err != nil && resumable(err) && s.ctx.Err() == nil {
 		s.resume.keep(s, p.key(), lease)
@@ -79,38 +135,16 @@ func (p *pull) run(ctx context.Context, report func(Progress)) (Image, error) {
 	return img, nil
 }
 
-// transfer does the work under a lease; seen are the blobs it touched.
-func (p *pull) transfer(ctx context.Context, t *tracker) (Image, *seenBlobs, error) {
-	s, seen := p.store, &seenBlobs{}
-	registries, err := loadRegistries(s.registriesPaths())
-	if err != nil {
-		return Image{}, seen, err
-	}
-	r := &remote{registries: registries, auth: p.auth}
-	defer r.close()
-	resolver := r.resolver()
-	t.stage(Resolving)
-	name, target, err := resolver.Resolve(ctx, p.named.String())
-	if err != nil {
-		return Image{}, seen, p.explain(registries, err)
-	}
-	if target.MediaType == cimages.MediaTypeDockerSchema1Manifest {
-		return Image{}, seen, fmt.Errorf("%w: it has the Docker schema 1 format of before 2017 and must be rebuilt", ErrUnsupported)
-	}
-	fetcher, err := resolver.Fetcher(ctx, name)
-	if err != nil {
-		return Image{}, seen, err
-	}
-	t.stage(Downloading)
-	fetch := seen.wrap(remotes.FetchHandler(s.content, countingFetcher{Fetcher: fetcher, tracker: t}))
+func (p *pull) ingest(ctx context.Context, target ocispec.Descriptor, fetch cimages.HandlerFunc, t *tracker) (Image, error) {
+	s := p.store
 	if err := s.ingest(ctx, target, p.platform, fetch, t); err != nil {
-		return Image{}, seen, err
+		return Image{}, err
 	}
 	img, err := s.describe(ctx, target, p.platform)
 	if err != nil {
-		return Image{}, seen, err
+		return Image{}, err
 	}
-	return img, seen, s.record(ctx, &img, p.names(target.Digest), p.pinned)
+	return img, s.record(ctx, &img, p.names(target.Digest), p.pinned)
 }
 
 // names under which a pulled image is recorded.

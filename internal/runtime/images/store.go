@@ -54,7 +54,10 @@ type Config struct {
 	// NoSync leaves it to the kernel when unpacked layers reach the disk: quicker,
 	// and a power failure may then leave damaged layers.
 	NoSync bool
-	Log    *slog.Logger // nil = discard
+	// StallTimeout ends a download from which nothing arrives for this long;
+	// 0 = a minute. It goes on from there at the next try.
+	StallTimeout time.Duration
+	Log          *slog.Logger // nil = discard
 }
 
 func (c *Config) complete() error {
@@ -66,6 +69,9 @@ func (c *Config) complete() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.StallTimeout == 0 {
+		c.StallTimeout = time.Minute
 	}
 	if c.Platform == "" {
 		c.Platform = platforms.Format(platforms.DefaultSpec())
@@ -90,6 +96,7 @@ type Store struct {
 	downloads *semaphore.Weighted
 	blobs     *keyedLock // one at a time downloads a blob or unpacks a layer
 	flights   flights
+	index     imageIndex
 	loaded    loadedImages
 	held      holds
 	collector collector
