@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -46,13 +45,15 @@ func (s *Server) genericConfig() (*genericserver.Config, error) {
 		}
 		g.SecureServing.ClientCA = ca
 	}
-	authenticator, err := authn.New(authn.Config{ClientCA: s.config.ClientCA})
-	if err != nil {
+	if g.Authentication.Authenticator, err = authn.New(authn.Config{ClientCA: s.config.ClientCA, Tokens: s.tokens}); err != nil {
 		return nil, err
 	}
-	g.Authentication.Authenticator = authenticator
 	g.Authentication.APIAudiences = s.config.APIAudiences
-	if g.Authorization.Authorizer, err = authz.New(); err != nil {
+	if g.Authorization.Authorizer, err = authz.New(s.rbac); err != nil {
+		return nil, err
+	}
+	g.RuleResolver = s.rbac
+	if g.AdmissionControl, err = s.admission(); err != nil {
 		return nil, err
 	}
 
@@ -63,7 +64,7 @@ func (s *Server) genericConfig() (*genericserver.Config, error) {
 	}))
 	g.AddReadyzChecks(healthz.NamedCheck("started", func(*http.Request) error {
 		select {
-		case <-s.ready:
+		case <-s.settled:
 			return nil
 		default:
 			return errNotStarted
@@ -77,12 +78,3 @@ var errNotStarted = startError("watch caches or default objects are not there ye
 type startError string
 
 func (e startError) Error() string { return string(e) }
-
-// externalHost is g.ExternalAddress without its port.
-func externalHost(address string) string {
-	host, _, ok := strings.Cut(address, ":")
-	if !ok {
-		return address
-	}
-	return host
-}

@@ -7,13 +7,18 @@ import (
 	"net/http"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/proa-project/proa/internal/apiserver/authz"
 	"github.com/proa-project/proa/internal/apiserver/inprocess"
 	"github.com/proa-project/proa/internal/apiserver/openapi"
 	"github.com/proa-project/proa/internal/apiserver/registry"
+	"github.com/proa-project/proa/internal/apiserver/token"
 )
 
 // Server is the API server. Make it with New, run it with Run.
@@ -24,9 +29,16 @@ type Server struct {
 	backend   *registry.Backend
 	converter *openapi.Converter
 	generic   *genericserver.GenericAPIServer
-	stores    map[string]*registry.Store // by group/resource
+	stores    map[string]*registry.Store // by resource.group; complete once New returned
+	client    kubernetes.Interface       // in process, may do everything
+	informers informers.SharedInformerFactory
+	rbac      *authz.RBAC
+	issuer    *token.Issuer
+	tokens    *token.Authenticator
+	lookup    token.Stores // filled with the stores
 	handler   lateHandler
 	ready     chan struct{}
+	settled   chan struct{} // the stock roles are there too
 }
 
 // New builds everything: when it returns, LoopbackConfig may be handed out, but
@@ -36,7 +48,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), stores: map[string]*registry.Store{}}
+	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), settled: make(chan struct{}), stores: map[string]*registry.Store{}}
 	if err := s.build(ctx); err != nil {
 		if s.backend != nil {
 			s.backend.Stop()
@@ -48,6 +60,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 
 func (s *Server) build(context.Context) (err error) {
 	if s.scheme, err = newScheme(s.config.Resources); err != nil {
+		return err
+	}
+	if err := s.buildClients(); err != nil {
 		return err
 	}
 	s.backend = registry.NewBackend(s.config.Etcd)
@@ -67,6 +82,41 @@ func (s *Server) build(context.Context) (err error) {
 	return nil
 }
 
+// buildClients makes what the server's own parts use to look at its objects.
+func (s *Server) buildClients() (err error) {
+	if s.client, err = kubernetes.NewForConfig(s.LoopbackConfig()); err != nil {
+		return err
+	}
+	s.informers = informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(trim))
+	roles := s.informers.Rbac().V1()
+	s.rbac = &authz.RBAC{
+		Roles: roles.Roles().Lister(), RoleBindings: roles.RoleBindings().Lister(),
+		ClusterRoles: roles.ClusterRoles().Lister(), ClusterRoleBindings: roles.ClusterRoleBindings().Lister(),
+	}
+	if s.issuer, err = token.NewIssuer(s.config.ServiceAccountIssuer, s.config.APIAudiences, s.config.ServiceAccountKeys); err != nil {
+		return err
+	}
+	s.tokens = token.NewAuthenticator(s.issuer, &s.lookup)
+	return nil
+}
+
+// trim drops what no component reads and everybody would keep in memory.
+func trim(obj any) (any, error) {
+	if m, ok := obj.(metav1.Object); ok {
+		m.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+// Informers is the factory that this server uses itself, as all components of
+// the process may: one cache of everything. Its objects are read-only and have
+// no managed fields. Run starts what was asked for until then; who asks later
+// calls Start on it.
+func (s *Server) Informers() informers.SharedInformerFactory { return s.informers }
+
+// Issuer signs service-account tokens.
+func (s *Server) Issuer() *token.Issuer { return s.issuer }
+
 // Ready is closed when every request can be answered.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
@@ -84,6 +134,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { s.start(ctx) })
+	defer s.informers.Shutdown()
 	if err := prepared.RunWithContext(ctx); err != nil {
 		return fmt.Errorf("apiserver: %w", err)
 	}
@@ -95,6 +146,7 @@ func (s *Server) start(ctx context.Context) {
 	if err := s.backend.WaitReady(ctx); err != nil {
 		return // ctx is done
 	}
+	s.informers.Start(ctx.Done())
 	if err := s.bootstrap(ctx); err != nil {
 		if ctx.Err() == nil {
 			s.log.Error("apiserver is not ready", "err", err)
@@ -102,6 +154,11 @@ func (s *Server) start(ctx context.Context) {
 		return
 	}
 	close(s.ready)
+	if err := s.bootstrapRoles(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("stock roles are not complete", "err", err)
+		return
+	}
+	close(s.settled)
 }
 
 // LoopbackConfig is a client of this server in the same process, as

@@ -3,6 +3,7 @@ package apiserver_test
 import (
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,5 +66,57 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	if _, err := other.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("without a role: %v, want forbidden", err)
+	}
+}
+
+func TestServiceAccountTokens(t *testing.T) {
+	s := apitest.Start(t)
+	ctx := t.Context()
+	account, err := s.Client.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod, err := s.Client.CoreV1().Pods("default").Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "p"},
+		Spec:       corev1.PodSpec{ServiceAccountName: "a", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(pod.Spec.Volumes); n != 1 || pod.Spec.Volumes[0].Projected == nil {
+		t.Errorf("volumes %v, want the token's", pod.Spec.Volumes)
+	}
+	made, err := s.Client.CoreV1().ServiceAccounts("default").CreateToken(ctx, "a", &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: "p"}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.TLSConfig(t, "nobody")
+	c.CertData, c.KeyData, c.BearerToken = nil, nil, made.Status.Token
+	client, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := client.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := me.Status.UserInfo
+	if u.Username != "system:serviceaccount:default:a" || u.UID != string(account.UID) || len(u.Extra["authentication.kubernetes.io/pod-name"]) != 1 {
+		t.Errorf("the token is of %+v", u)
+	}
+	if _, err := client.CoreV1().Secrets("default").List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("secrets without a role: %v, want forbidden", err)
+	}
+
+	zero := int64(0)
+	if err := s.Client.CoreV1().Pods("default").Delete(ctx, "p", metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil {
+		t.Fatal(err)
+	}
+	review, err := s.Client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: made.Status.Token}}, metav1.CreateOptions{})
+	if err != nil || review.Status.Authenticated {
+		t.Errorf("the token outlives its pod: %+v, %v", review.Status, err)
 	}
 }

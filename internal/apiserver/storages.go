@@ -5,11 +5,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/rest"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/proa-project/proa/internal/apiserver/authn"
 	"github.com/proa-project/proa/internal/apiserver/namespaces"
 	"github.com/proa-project/proa/internal/apiserver/registry"
+	"github.com/proa-project/proa/internal/apiserver/review"
 	"github.com/proa-project/proa/internal/apiserver/subresource"
+	"github.com/proa-project/proa/internal/apiserver/token"
 )
 
 // hubs names, for a kind with two Go types, whose storage and rules serve both.
@@ -63,6 +65,7 @@ func (s *Server) storages() (served, error) {
 		return nil, err
 	}
 	s.addScales(all)
+	s.addIdentity(all)
 	return all, nil
 }
 
@@ -79,10 +82,6 @@ func (s *Server) addPodEndpoints(all served) error {
 	if pods == nil || nodes == nil || services == nil || slices == nil {
 		return fmt.Errorf("pods, nodes, services and endpointslices are served together")
 	}
-	client, err := kubernetes.NewForConfig(s.LoopbackConfig())
-	if err != nil {
-		return err
-	}
 	kubelet := subresource.NewKubelet(nodes, s.config.Kubelet)
 	s.generic.RegisterDestroyFunc(kubelet.Close)
 	p := subresource.Pods{Store: pods, Kubelet: kubelet, Authorizer: s.generic.Authorizer}
@@ -97,7 +96,7 @@ func (s *Server) addPodEndpoints(all served) error {
 		"services/proxy":   subresource.ServiceProxy(services, pods, slices),
 		"pods/binding":     binding,
 		"bindings":         subresource.LegacyBinding{Binding: binding},
-		"pods/eviction":    subresource.Eviction{Pods: pods.Sub("status").Standard(), Budgets: client.PolicyV1()},
+		"pods/eviction":    subresource.Eviction{Pods: pods.Sub("status").Standard(), Budgets: s.client.PolicyV1()},
 	}
 	for path, storage := range endpoints {
 		all.add(coreV1, path, storage)
@@ -117,4 +116,20 @@ func (s *Server) addScales(all served) {
 			all.add(gvr.GroupVersion(), gvr.Resource+"/scale", subresource.NewScale(store.Store, gvr))
 		}
 	}
+}
+
+// addIdentity serves tokens and the kinds that are questions about who may do what.
+func (s *Server) addIdentity(all served) {
+	s.lookup = token.Stores{
+		Accounts: s.stores["serviceaccounts"], Pods: s.stores["pods"], Secrets: s.stores["secrets"], Nodes: s.stores["nodes"],
+	}
+	all.add(coreV1, "serviceaccounts/token", token.Requests{Issuer: s.issuer, Lookup: &s.lookup})
+	authentication := schema.GroupVersion{Group: "authentication.k8s.io", Version: "v1"}
+	all.add(authentication, "tokenreviews", review.TokenReviews(authn.Tokens(s.tokens), s.config.APIAudiences))
+	all.add(authentication, "selfsubjectreviews", review.SelfSubjectReviews())
+	authorization := schema.GroupVersion{Group: "authorization.k8s.io", Version: "v1"}
+	all.add(authorization, "subjectaccessreviews", review.AccessReviews(s.generic.Authorizer))
+	all.add(authorization, "localsubjectaccessreviews", review.LocalAccessReviews(s.generic.Authorizer))
+	all.add(authorization, "selfsubjectaccessreviews", review.SelfAccessReviews(s.generic.Authorizer))
+	all.add(authorization, "selfsubjectrulesreviews", review.SelfRules(s.rbac))
 }

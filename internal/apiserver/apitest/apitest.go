@@ -63,6 +63,7 @@ func Start(t testing.TB, change ...func(*apiserver.Config)) *Server {
 	if s.Client, err = kubernetes.NewForConfig(s.LoopbackConfig()); err != nil {
 		t.Fatal(err)
 	}
+	s.waitSettled(t)
 	return s
 }
 
@@ -91,6 +92,22 @@ func (s *Server) run(t testing.TB, c apiserver.Config) {
 		t.Fatalf("the API server ended while starting: %v", err)
 	case <-time.After(startTimeout):
 		t.Fatal("the API server is not ready in time")
+	}
+}
+
+// waitSettled waits for the stock roles, which the server makes after it is ready.
+func (s *Server) waitSettled(t testing.TB) {
+	t.Helper()
+	deadline := time.Now().Add(startTimeout)
+	for {
+		body, err := s.Client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(t.Context())
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("/readyz: %v\n%s", err, body)
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 	"k8s.io/apiserver/pkg/authorization/union"
 )
 
-// New returns the authorizer of all requests.
-func New() (authorizer.Authorizer, error) {
+// New returns the authorizer of all requests: superusers, then what everybody
+// may ask, then roles.
+func New(rbac *RBAC) (authorizer.Authorizer, error) {
 	public, err := path.NewAuthorizer([]string{"/healthz", "/livez", "/readyz", "/version"})
 	if err != nil {
 		return nil, err
@@ -17,5 +18,6 @@ func New() (authorizer.Authorizer, error) {
 	return union.New(
 		union.NamedAuthorizer{AuthorizerName: "privileged", Authorizer: authorizerfactory.NewPrivilegedGroups(user.SystemPrivilegedGroup)},
 		union.NamedAuthorizer{AuthorizerName: "public", Authorizer: public},
+		union.NamedAuthorizer{AuthorizerName: "RBAC", Authorizer: rbac},
 	)
 }

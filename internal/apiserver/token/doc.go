@@ -1,0 +1,6 @@
+// Package token issues and verifies service-account tokens: JWTs signed with the
+// cluster's key, bound to a service account and, mostly, to a pod, secret or node,
+// and dead as soon as that object is.
+//
+//	TokenRequest ─▶ Issuer.sign ─▶ token ─▶ Authenticator: signature, times, audience, the bound objects
+package token
