@@ -2,14 +2,20 @@ package core
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"github.com/proa-project/proa/internal/apiserver/meta"
 	"github.com/proa-project/proa/internal/apiserver/resource"
@@ -27,16 +33,16 @@ func events() resource.Resource {
 		Namespaced:   true,
 		New:          func() runtime.Object { return &corev1.Event{} },
 		NewList:      func() runtime.Object { return &corev1.EventList{} },
-		Check:        meta.Check(func(e *corev1.Event) field.ErrorList { return CheckEvent(e, "reportingComponent") }),
+		Check:        checkEventCreation,
 		CheckName:    func(string, bool) []string { return nil }, // clients have always put any name here
 		Update: resource.Update{
-			CheckUpdate:    meta.CheckUpdate(func(e, _ *corev1.Event) field.ErrorList { return CheckEvent(e, "reportingComponent") }),
+			CheckUpdate:    checkEventUpdate,
 			Unconditional:  true,
 			CreateOnUpdate: true,
 		},
 		Fields:  meta.Fields(eventFields),
-		Columns: EventColumns(),
-		Row:     meta.Row(EventRow),
+		Columns: eventColumns(),
+		Row:     meta.Row(eventRow),
 	}
 }
 
@@ -62,10 +68,89 @@ const (
 	maxEventMessage = 1024
 )
 
-// CheckEvent holds what both groups ask of an event. An event with eventTime was
+// byNewGroup tells a request for events.k8s.io, which serves the same objects and
+// is held to more.
+func byNewGroup(ctx context.Context) bool {
+	info, ok := request.RequestInfoFrom(ctx)
+	return ok && info.APIGroup == eventsv1.GroupName
+}
+
+func checkEventCreation(ctx context.Context, obj runtime.Object) field.ErrorList {
+	e := obj.(*corev1.Event)
+	if !byNewGroup(ctx) {
+		return checkEvent(e, "reportingComponent")
+	}
+	errs := meta.Join(
+		checkEvent(e, "reportingController"),
+		meta.Invalid(field.NewPath("metadata", "name"), e.Name, apivalidation.NameIsDNSSubdomain(e.Name, false)),
+		checkSeries(e.Series),
+	)
+	if e.EventTime.IsZero() {
+		errs = append(errs, field.Required(field.NewPath("eventTime"), ""))
+	}
+	if e.Type != corev1.EventTypeNormal && e.Type != corev1.EventTypeWarning {
+		errs = append(errs, field.Invalid(field.NewPath("type"), "", fmt.Sprintf("has invalid value: %v", e.Type)))
+	}
+	unset := func(name string, isUnset bool) {
+		if !isUnset {
+			errs = append(errs, field.Invalid(field.NewPath(name), "", "needs to be unset"))
+		}
+	}
+	unset("firstTimestamp", e.FirstTimestamp.IsZero())
+	unset("lastTimestamp", e.LastTimestamp.IsZero())
+	unset("count", e.Count == 0)
+	unset("source", e.Source == corev1.EventSource{})
+	return errs
+}
+
+// checkEventUpdate: of a new event only the series changes. A client may have
+// sent its time with more than the microseconds that are kept.
+func checkEventUpdate(ctx context.Context, obj, before runtime.Object) field.ErrorList {
+	e, old := obj.(*corev1.Event), before.(*corev1.Event)
+	if !byNewGroup(ctx) {
+		return checkEvent(e, "reportingComponent")
+	}
+	errs := checkEvent(e, "reportingController")
+	if !equality.Semantic.DeepEqual(e.Series, old.Series) {
+		errs = append(errs, checkSeries(e.Series)...)
+	}
+	same := func(name string, value, old any) {
+		errs = append(errs, meta.Unchanged(field.NewPath(name), value, old)...)
+	}
+	same("involvedObject", e.InvolvedObject, old.InvolvedObject)
+	same("reason", e.Reason, old.Reason)
+	same("message", e.Message, old.Message)
+	same("source", e.Source, old.Source)
+	same("firstTimestamp", e.FirstTimestamp, old.FirstTimestamp)
+	same("lastTimestamp", e.LastTimestamp, old.LastTimestamp)
+	same("count", e.Count, old.Count)
+	same("type", e.Type, old.Type)
+	same("eventTime", e.EventTime.Truncate(time.Microsecond).UTC(), old.EventTime.Truncate(time.Microsecond).UTC())
+	same("action", e.Action, old.Action)
+	same("related", e.Related, old.Related)
+	same("reportingController", e.ReportingController, old.ReportingController)
+	same("reportingInstance", e.ReportingInstance, old.ReportingInstance)
+	return errs
+}
+
+func checkSeries(s *corev1.EventSeries) field.ErrorList {
+	var errs field.ErrorList
+	if s == nil {
+		return nil
+	}
+	if s.Count < 2 {
+		errs = append(errs, field.Invalid(field.NewPath("series.count"), "", "should be at least 2"))
+	}
+	if s.LastObservedTime.IsZero() {
+		errs = append(errs, field.Required(field.NewPath("series.lastObservedTime"), ""))
+	}
+	return errs
+}
+
+// checkEvent holds what both groups ask of an event. An event with eventTime was
 // written by a client of the newer kind and is held to more. controllerField is
 // what the group calls the field of the reporting controller.
-func CheckEvent(e *corev1.Event, controllerField string) field.ErrorList {
+func checkEvent(e *corev1.Event, controllerField string) field.ErrorList {
 	about := field.NewPath("involvedObject", "namespace")
 	mismatch := field.Invalid(about, e.InvolvedObject.Namespace, "does not match event.namespace")
 	inDefault := e.Namespace == metav1.NamespaceDefault
@@ -102,8 +187,7 @@ func atMost(name, value string, limit int) field.ErrorList {
 	return field.ErrorList{field.Invalid(field.NewPath(name), "", fmt.Sprintf("can have at most %d characters", limit))}
 }
 
-// EventColumns and EventRow show events of both groups.
-func EventColumns() []metav1.TableColumnDefinition {
+func eventColumns() []metav1.TableColumnDefinition {
 	docs := corev1.Event{}.SwaggerDoc()
 	return meta.Table(
 		meta.String("Last Seen", docs["lastTimestamp"]),
@@ -119,7 +203,7 @@ func EventColumns() []metav1.TableColumnDefinition {
 	)
 }
 
-func EventRow(e *corev1.Event, now metav1.Time) []any {
+func eventRow(e *corev1.Event, now metav1.Time) []any {
 	first := meta.Age(e.FirstTimestamp, now)
 	if e.FirstTimestamp.IsZero() {
 		first = meta.MicroAge(e.EventTime, now)

@@ -1,13 +1,22 @@
 package scheduling
 
 import (
-	schedulingv1 "k8s.io/api/scheduling/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	"fmt"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/proa-project/proa/internal/apiserver/meta"
 	"github.com/proa-project/proa/internal/apiserver/resource"
 )
 
+// A PriorityClass names how important pods are.
 func priorityClasses() resource.Resource {
+	docs := schedulingv1.PriorityClass{}.SwaggerDoc()
 	return resource.Resource{
 		GroupVersion: schedulingv1.SchemeGroupVersion,
 		Name:         "priorityclasses",
@@ -17,8 +26,71 @@ func priorityClasses() resource.Resource {
 		New:          func() runtime.Object { return &schedulingv1.PriorityClass{} },
 		NewList:      func() runtime.Object { return &schedulingv1.PriorityClassList{} },
 		Generation:   true,
+		SpecOf:       func(runtime.Object) any { return nil }, // a description is no intent, the rest is fixed
+		Default:      meta.Default(func(c *schedulingv1.PriorityClass) { meta.SetDefault(&c.PreemptionPolicy, corev1.PreemptLowerPriority) }),
+		Check:        meta.Check(checkPriorityClass),
 		Update: resource.Update{
+			CheckUpdate:   meta.CheckUpdate(checkPriorityClassUpdate),
 			Unconditional: true,
 		},
+		Columns: meta.Table(
+			meta.Name(),
+			meta.Integer("Value", docs["value"]),
+			meta.Boolean("Global-Default", docs["globalDefault"]),
+			meta.Created(),
+			meta.String("PreemptionPolicy", docs["preemptionPolicy"]),
+		),
+		Row: meta.Row(func(c *schedulingv1.PriorityClass, now metav1.Time) []any {
+			return []any{c.Name, int64(c.Value), c.GlobalDefault, meta.Age(c.CreationTimestamp, now), string(meta.Deref(c.PreemptionPolicy, ""))}
+		}),
 	}
+}
+
+// HighestUserPriority is the most that classes of users may have; above it are
+// the system's two, by name.
+const HighestUserPriority = 1_000_000_000
+
+const systemPrefix = "system-"
+
+// systemPriorities are the values of the classes that every cluster has.
+var systemPriorities = map[string]int32{
+	"system-node-critical":    2*HighestUserPriority + 1000,
+	"system-cluster-critical": 2 * HighestUserPriority,
+}
+
+func checkPriorityClass(c *schedulingv1.PriorityClass) field.ErrorList {
+	var errs field.ErrorList
+	if strings.HasPrefix(c.Name, systemPrefix) {
+		if wrong := notSystemClass(c); wrong != "" {
+			errs = append(errs, field.Forbidden(field.NewPath("metadata", "name"),
+				fmt.Sprintf("priority class names with '%s' prefix are reserved for system use only. error: %s", systemPrefix, wrong)))
+		}
+	} else if c.Value > HighestUserPriority {
+		errs = append(errs, field.Forbidden(field.NewPath("value"), fmt.Sprintf("maximum allowed value of a user defined priority is %v", HighestUserPriority)))
+	}
+	if c.PreemptionPolicy != nil {
+		errs = append(errs, meta.OneOf(field.NewPath("preemptionPolicy"), *c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+	}
+	return errs
+}
+
+func notSystemClass(c *schedulingv1.PriorityClass) string {
+	value, known := systemPriorities[c.Name]
+	switch {
+	case !known:
+		return c.Name + " is not a known system priority class"
+	case c.Value != value:
+		return fmt.Sprintf("value of %v PriorityClass must be %v", c.Name, value)
+	case c.GlobalDefault:
+		return fmt.Sprintf("globalDefault of %v PriorityClass must be false", c.Name)
+	}
+	return ""
+}
+
+func checkPriorityClassUpdate(c, old *schedulingv1.PriorityClass) field.ErrorList {
+	var errs field.ErrorList
+	if c.Value != old.Value {
+		errs = append(errs, field.Forbidden(field.NewPath("value"), "may not be changed in an update."))
+	}
+	return append(errs, meta.Unchanged(field.NewPath("preemptionPolicy"), c.PreemptionPolicy, old.PreemptionPolicy)...)
 }
