@@ -1,0 +1,198 @@
+package cri
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/proa-project/proa/internal/runtime/cri/critests"
+	"github.com/proa-project/proa/internal/runtime/images"
+	"github.com/proa-project/proa/internal/runtime/images/imagetest"
+	"github.com/proa-project/proa/internal/runtime/keeper"
+)
+
+// storeImages is the real image store behind our port.
+type storeImages struct{ *images.Store }
+
+func (s storeImages) Resolve(ctx context.Context, ref string) (Image, error) {
+	img, err := s.Get(ctx, ref)
+	if err != nil {
+		return Image{}, err
+	}
+	config, err := s.Config(ctx, img.ID)
+	return Image{ID: img.ID, Ref: img.Ref(), Size: img.Size, Config: config}, err
+}
+
+func (s storeImages) Prepare(ctx context.Context, key, imageID string, opts SnapshotOptions) ([]mount.Mount, error) {
+	mappings := func(in []*runtimeapi.IDMapping) (out []images.IDMapping) {
+		for _, m := range in {
+			out = append(out, images.IDMapping{ContainerID: m.ContainerId, HostID: m.HostId, Length: m.Length})
+		}
+		return out
+	}
+	return s.Store.Prepare(ctx, key, imageID, images.RootFSOptions{UIDMappings: mappings(opts.UIDMappings), GIDMappings: mappings(opts.GIDMappings)})
+}
+
+func (s storeImages) Remove(ctx context.Context, key string) error { return s.Release(ctx, key) }
+
+func (s storeImages) Usage(ctx context.Context, key string) (Usage, error) {
+	u, err := s.RootFSUsage(ctx, key)
+	return Usage(u), err
+}
+
+func (s storeImages) Keys(ctx context.Context) ([]string, error) { return s.RootFSKeys(ctx) }
+
+// command runs a tool of the build and fails loudly.
+func command(t testing.TB, dir, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// runDir is a short-named folder on the tmpfs where the product has its own.
+func runDir(t testing.TB) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Fatal("this test makes namespaces and mounts: run it as root")
+	}
+	dir, err := os.MkdirTemp("/run", "proa-cri-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// Never through a mount: one that is left is a failure of its own.
+		if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil && bytes.Contains(data, []byte(dir)) {
+			t.Errorf("mounts are left below %s", dir)
+			return
+		}
+		os.RemoveAll(dir)
+	})
+	return dir
+}
+
+// startKeeper builds the real keeper and runs it, for the time of the test.
+func startKeeper(t testing.TB, run string) *keeper.Client {
+	t.Helper()
+	bin := t.TempDir()
+	command(t, "../../..", "go", "build", "-tags", "seccomp", "-o", filepath.Join(bin, "proa-keeper"), "./cmd/proa-keeper")
+	command(t, "../../..", "internal/runtime/pause/build.sh", filepath.Join(bin, "pause"))
+	cmd := exec.Command(filepath.Join(bin, "proa-keeper"), "-run", run, "-pause", filepath.Join(bin, "pause"), "-pool", "1")
+	cmd.Stderr = t.Output()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+	}()
+	var client *keeper.Client
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var err error
+		if client, err = keeper.Dial(filepath.Join(run, "keeper.sock")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			cmd.Process.Kill()
+			t.Fatalf("the keeper does not answer: %v", err)
+		}
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := client.Shutdown(ctx, true); err != nil && !errors.Is(err, keeper.ErrUnavailable) {
+			t.Errorf("shut the keeper down: %v", err)
+			cmd.Process.Kill()
+		}
+		client.Close()
+		<-ended
+	})
+	return client
+}
+
+const realImage, realImageUser = "docker.io/library/busybox:1.36", "docker.io/library/tester:1"
+
+// openImages is a store with the two images that the suite asks for.
+func openImages(t testing.TB) *images.Store {
+	t.Helper()
+	store, err := images.Open(context.Background(), images.Config{Root: t.TempDir(), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	load := func(name string, b *imagetest.Built, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(b.WriteOCIArchive(w, name)) }()
+		if _, err := store.Import(context.Background(), r, images.ImportOptions{Names: []string{name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := imagetest.Busybox()
+	load(realImage, b, err)
+	b, err = testerImage()
+	load(realImageUser, b, err)
+	return store
+}
+
+// testerImage is busybox with a user of its own.
+func testerImage() (*imagetest.Built, error) {
+	program, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		return nil, err
+	}
+	layer := imagetest.Layer{
+		{Path: "bin/"}, {Path: "etc/"}, {Path: "proc/"}, {Path: "dev/"}, {Path: "sys/"}, {Path: "tmp/", Mode: 0o1777},
+		{Path: "bin/busybox", Body: program, Mode: 0o755},
+		{Path: "etc/passwd", Body: []byte("root:x:0:0:root:/:/bin/sh\ntester:x:1000:1001::/tmp:/bin/sh\n")},
+		{Path: "etc/group", Body: []byte("root:x:0:\nusers:x:1001:\nextra:x:1002:tester\n")},
+	}
+	for _, applet := range []string{"sh", "echo", "sed", "sleep", "id", "cat"} {
+		layer = append(layer, imagetest.File{Path: "bin/" + applet, Type: tar.TypeSymlink, Link: "busybox", Mode: 0o777})
+	}
+	return imagetest.Build(imagetest.Image{Layers: []imagetest.Layer{layer}, Config: ocispec.ImageConfig{User: "tester", Cmd: []string{"sh"}}})
+}
+
+// newRealFixture is a service over the real keeper and image store.
+func newRealFixture(t testing.TB) *fixture {
+	run := runDir(t)
+	store := openImages(t)
+	f := &fixture{t: t, network: newMemoryNetwork(), socket: filepath.Join(run, "cri.sock")}
+	f.cfg = Config{
+		Keeper: startKeeper(t, run), Images: storeImages{store}, Network: f.network, Version: "1.2.3",
+		StateDir: filepath.Join(run, "cri"), ContainersDir: filepath.Join(run, "containers"), CgroupParent: "/" + filepath.Base(run) + "/cri",
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	f.start()
+	t.Cleanup(func() { f.stop() })
+	return f
+}
+
+func TestConformanceOverRealProcesses(t *testing.T) {
+	f := newRealFixture(t)
+	critests.Run(t, critests.Target{
+		Socket: f.socket, Image: realImage, ImageUser: realImageUser, CgroupParent: strings.TrimSuffix(f.cfg.CgroupParent, "/cri"), Kernel: true,
+		Restart: func(testing.TB) { f.restart() },
+	})
+}
