@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"io"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -101,13 +102,7 @@ func stock() map[string]Program {
 			return 0
 		},
 		"echo": func(_ context.Context, p Process) int {
-			for i, a := range p.Args[1:] {
-				if i > 0 {
-					_, _ = io.WriteString(p.Stdout, " ")
-				}
-				_, _ = io.WriteString(p.Stdout, a)
-			}
-			_, _ = io.WriteString(p.Stdout, "\n")
+			_, _ = io.WriteString(p.Stdout, strings.Join(p.Args[1:], " ")+"\n")
 			return 0
 		},
 	}

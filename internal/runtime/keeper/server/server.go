@@ -142,9 +142,6 @@ func (s *Server) takeLock() error {
 	return nil
 }
 
-// Socket is where a keeper of a run folder listens.
-func Socket(run string) string { return filepath.Join(run, "keeper.sock") }
-
 func (s *Server) listen() error {
 	if h := s.cfg.Handover; h != nil {
 		f := os.NewFile(uintptr(h.Listener), "listener")
@@ -157,7 +154,7 @@ func (s *Server) listen() error {
 		s.listener.SetUnlinkOnClose(true)
 		return nil
 	}
-	path := Socket(s.cfg.Run)
+	path := keeper.Socket(s.cfg.Run)
 	_ = os.Remove(path) // of a dead keeper: we hold the lock
 	// The mode must be right from the first moment on.
 	old := syscall.Umask(0o177)
