@@ -46,6 +46,13 @@ func (l Layout) Make() error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
+	// Passed through, not read, by containers in user namespaces on the way to
+	// their root file systems: there they are nobody.
+	for _, dir := range []string{filepath.Dir(l.Run), l.Run} {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return fmt.Errorf("open folder: %w", err)
+		}
+	}
 	link := filepath.Join(l.Data, "run")
 	if target, err := os.Readlink(link); err == nil && target == l.Run {
 		return nil

@@ -48,13 +48,13 @@ func (s *Service) refresh(ctx context.Context, e keeper.Event) {
 	case e.ContainerID != "":
 		if st, err := s.cfg.Keeper.Container(ctx, e.ContainerID); err == nil {
 			s.observe(st)
-		} else if !errors.Is(err, keeper.ErrNotFound) {
+		} else if !errors.Is(err, keeper.ErrNotFound) && ctx.Err() == nil {
 			s.cfg.Log.Warn("read container status", "container", e.ContainerID, "err", err)
 		}
 	case e.SandboxID != "":
 		if st, err := s.cfg.Keeper.Sandbox(ctx, e.SandboxID); err == nil {
 			s.observeSandbox(st)
-		} else if !errors.Is(err, keeper.ErrNotFound) {
+		} else if !errors.Is(err, keeper.ErrNotFound) && ctx.Err() == nil {
 			s.cfg.Log.Warn("read sandbox status", "sandbox", e.SandboxID, "err", err)
 		}
 	}

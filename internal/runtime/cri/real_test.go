@@ -76,6 +76,9 @@ func runDir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		// Never through a mount: one that is left is a failure of its own.
 		if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil && bytes.Contains(data, []byte(dir)) {

@@ -59,7 +59,9 @@ func (s *Service) mountVolume(ctx context.Context, id string, n int, m *runtimea
 }
 
 func mountAt(mounts []mount.Mount, at string) error {
-	if err := os.MkdirAll(at, 0o700); err != nil {
+	// 0711: a container in a user namespace walks there as its own root, which is
+	// nobody to the host. The names are not to be guessed.
+	if err := os.MkdirAll(at, 0o711); err != nil {
 		return err
 	}
 	if err := mount.All(mounts, at); err != nil {

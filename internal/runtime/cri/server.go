@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// maxMessage is what CRI clients allow for one message.
-const maxMessage = 16 << 20
+// maxRequest is what CRI clients send at most. Answers are not bounded here: what
+// a client takes is its own affair, and ExecSync alone may fill that.
+const maxRequest = 16 << 20
 
 // Serve offers the service, and the image service beside it if there is one, on
 // a unix socket that only root may use, until ctx ends. Ready is called once
@@ -24,7 +26,7 @@ func (s *Service) Serve(ctx context.Context, socket string, images runtimeapi.Im
 	if err != nil {
 		return fmt.Errorf("cri socket: %w", err)
 	}
-	srv := grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+	srv := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(math.MaxInt32))
 	runtimeapi.RegisterRuntimeServiceServer(srv, s)
 	if images != nil {
 		runtimeapi.RegisterImageServiceServer(srv, images)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"sync"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -51,6 +52,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if err := s.store.init(); err != nil {
 		return nil, fmt.Errorf("cri state: %w", err)
+	}
+	if err := os.MkdirAll(cfg.ContainersDir, 0o711); err != nil {
+		return nil, fmt.Errorf("cri mounts: %w", err)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop

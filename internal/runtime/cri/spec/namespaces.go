@@ -19,12 +19,9 @@ func setNamespaces(in *Input, s *specs.Spec) error {
 	join(specs.NetworkNamespace, in.Sandbox.NetNS)
 	join(specs.IPCNamespace, in.Sandbox.IPCNS)
 	join(specs.UTSNamespace, in.Sandbox.UTSNS)
-	if in.Sandbox.UserNS != "" {
-		join(specs.UserNamespace, in.Sandbox.UserNS)
-		// A joined namespace must be given with its own mappings: the runtime
-		// shifts file owners by them.
-		s.Linux.UIDMappings, s.Linux.GIDMappings = in.Sandbox.UIDMappings, in.Sandbox.GIDMappings
-	}
+	// The mappings of a joined user namespace are the namespace's to tell: a spec
+	// may give the path or the mappings, not both.
+	join(specs.UserNamespace, in.Sandbox.UserNS)
 	pid, err := pidNamespace(in)
 	if err != nil {
 		return err
