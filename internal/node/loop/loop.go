@@ -1,0 +1,269 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/proa-project/proa/internal/node/execute"
+	"github.com/proa-project/proa/internal/node/journal"
+	"github.com/proa-project/proa/internal/node/observe"
+	"github.com/proa-project/proa/internal/node/podlife"
+)
+
+// Executor carries out an action; *execute.Executor is one.
+type Executor interface {
+	Do(ctx context.Context, r execute.Request) podlife.Outcome
+}
+
+// Observer looks at a pod in the runtime; *observe.Observer is one.
+type Observer interface {
+	Pod(ctx context.Context, uid types.UID) (observe.Snapshot, error)
+}
+
+// Journal keeps memories; *journal.Journal is one.
+type Journal interface {
+	Save(journal.Entry) error
+	Remove(types.UID) error
+}
+
+// Events records events; *events.Recorder is one.
+type Events interface {
+	Record(pod *v1.Pod, e podlife.Event)
+}
+
+// Statuses sends statuses to the API, some time; *Sender is one.
+type Statuses interface {
+	// Set gives the newest status of the pod, whose object is as given.
+	Set(object *v1.Pod, status v1.PodStatus)
+	Forget(uid types.UID)
+}
+
+// Config is what the loop needs.
+type Config struct {
+	Observer Observer
+	Executor Executor
+	Journal  Journal
+	Events   Events
+	Statuses Statuses
+	Probes   Probes
+	Mirrors  Mirrors // nil: no static pods
+	// Node is asked at every admission and status.
+	Node    func() *v1.Node // nil result: not known yet, pods wait
+	HostIPs func() []string
+	// Changed is told when the set of admitted pods changed (QoS cgroups).
+	Changed           func(admitted []*v1.Pod)
+	RuntimeName       string
+	RecursiveReadOnly bool
+	Policy            podlife.Policy
+	Clock             clock.Clock
+	Log               *slog.Logger
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	for name, missing := range map[string]bool{
+		"Observer": c.Observer == nil, "Executor": c.Executor == nil, "Journal": c.Journal == nil, "Events": c.Events == nil,
+		"Statuses": c.Statuses == nil, "Probes": c.Probes == nil, "Node": c.Node == nil, "HostIPs": c.HostIPs == nil,
+		"Clock": c.Clock == nil, "Log": c.Log == nil,
+	} {
+		if missing {
+			errs = append(errs, fmt.Errorf("loop: %s is missing", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Loop runs the pods of a node.
+type Loop struct {
+	cfg     Config
+	records *records
+	ctx     context.Context // of all pods' goroutines, ended by Stop
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+
+	mu       sync.Mutex
+	workers  map[types.UID]*worker
+	memories map[types.UID]podlife.Memory // from the journal, until the pod's goroutine begins
+	admitted map[types.UID]*v1.Pod        // they take room on the node
+}
+
+// New makes a loop that remembers what the journal has.
+func New(cfg Config, memories map[types.UID]podlife.Memory) (*Loop, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Loop{
+		cfg: cfg, records: newRecords(cfg.Clock), ctx: ctx, stop: stop,
+		workers: map[types.UID]*worker{}, memories: memories, admitted: map[types.UID]*v1.Pod{},
+	}, nil
+}
+
+// Stop ends all goroutines; the pods go on. It returns when all have ended.
+func (l *Loop) Stop() {
+	l.mu.Lock()
+	l.stop()
+	l.mu.Unlock()
+	l.wg.Wait()
+}
+
+// Set gives a pod's object, new or changed.
+func (l *Loop) Set(pod *v1.Pod) {
+	l.mail(pod.UID, pod, func(m *mail) { m.pod, m.gone = pod, false })
+}
+
+// Gone tells that the object is no more; last is its last version.
+func (l *Loop) Gone(last *v1.Pod) {
+	l.mail(last.UID, nil, func(m *mail) { m.pod, m.gone = last, true })
+}
+
+// Orphan ends a pod that the runtime, or the disk, has, but no API.
+func (l *Loop) Orphan(skeleton *v1.Pod) {
+	l.mail(skeleton.UID, skeleton, func(m *mail) { m.gone = true })
+}
+
+// Changed tells that something of the pod changed in the runtime; false if the
+// pod is not known.
+func (l *Loop) Changed(uid types.UID) bool {
+	return l.mail(uid, nil, func(m *mail) { m.look = true })
+}
+
+// Nudge tells that what a failed action waits for may be there now.
+func (l *Loop) Nudge(uid types.UID) {
+	l.mail(uid, nil, func(m *mail) { m.nudge = true })
+}
+
+// Probed takes a probe's result.
+func (l *Loop) Probed(r podlife.ProbeResult) {
+	l.mail(r.UID, nil, func(m *mail) { m.probes = append(m.probes, r) })
+}
+
+// Evict ends a pod as Failed.
+func (l *Loop) Evict(uid types.UID, w podlife.Want) {
+	w.Stop = podlife.StopEvicted
+	l.mail(uid, nil, func(m *mail) { m.evict = &w })
+}
+
+// mail puts mail into a pod's box. A pod that is not known is made known if birth
+// is its object, and else the mail is dropped.
+func (l *Loop) mail(uid types.UID, birth *v1.Pod, f func(*mail)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.workers[uid]
+	if w == nil {
+		if birth == nil || l.ctx.Err() != nil {
+			return false
+		}
+		w = newWorker(l, birth, l.memories[uid])
+		delete(l.memories, uid)
+		l.workers[uid] = w
+		if w.memory.Admitted && w.memory.End == nil {
+			l.admitted[uid] = birth
+		}
+		l.wg.Go(func() { w.run(l.ctx) })
+	}
+	w.box.put(f)
+	return true
+}
+
+// leave forgets a pod of which nothing is left. Mail that came meanwhile is kept
+// alive by the caller: false means that there is some.
+func (l *Loop) leave(w *worker) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-w.box.ready:
+		m := w.box.take()
+		if m.pod != nil && !m.gone {
+			w.box.put(func(b *mail) { *b = m })
+			return false
+		}
+	default:
+	}
+	delete(l.workers, w.uid)
+	return true
+}
+
+// admit is the node's last check; one pod at a time, or two would take one room.
+func (l *Loop) admit(pod *v1.Pod) *podlife.Admission {
+	node := l.cfg.Node()
+	if node == nil {
+		return nil
+	}
+	l.mu.Lock()
+	others := make([]*v1.Pod, 0, len(l.admitted))
+	for uid, p := range l.admitted {
+		if uid != pod.UID {
+			others = append(others, p)
+		}
+	}
+	a := podlife.Fits(node, others, pod)
+	if a.Admitted {
+		l.admitted[pod.UID] = pod
+	}
+	l.mu.Unlock()
+	l.changed()
+	return &a
+}
+
+// keep updates the room that a pod takes: none once it has ended.
+func (l *Loop) keep(pod *v1.Pod, m podlife.Memory) {
+	l.mu.Lock()
+	_, had := l.admitted[pod.UID]
+	has := m.Admitted && m.End == nil
+	if has {
+		l.admitted[pod.UID] = pod
+	} else {
+		delete(l.admitted, pod.UID)
+	}
+	l.mu.Unlock()
+	if had != has {
+		l.changed()
+	}
+}
+
+func (l *Loop) changed() {
+	if l.cfg.Changed == nil {
+		return
+	}
+	l.mu.Lock()
+	pods := make([]*v1.Pod, 0, len(l.admitted))
+	for _, p := range l.admitted {
+		pods = append(pods, p)
+	}
+	l.mu.Unlock()
+	l.cfg.Changed(pods)
+}
+
+// Known tells whether the pod has a goroutine.
+func (l *Loop) Known(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.workers[uid] != nil
+}
+
+// Pods returns all pods with the newest status that is known here. They are not
+// to be changed.
+func (l *Loop) Pods() []*v1.Pod {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*v1.Pod, 0, len(l.workers))
+	for _, w := range l.workers {
+		if p := w.shown.Load(); p != nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Why explains a pod by its name: the living one first, then those that are gone.
+func (l *Loop) Why(namespace, name string) []Explanation {
+	return l.records.find(namespace, name)
+}

@@ -1,0 +1,87 @@
+package loop
+
+import (
+	"context"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/proa-project/proa/internal/node/podlife"
+)
+
+// remirror is how often a mirror that could not be made is tried again.
+const remirror = 10 * time.Second
+
+// SetStatic gives all pods of a source of static pods; those of its earlier ones
+// that are not among them are gone.
+func (l *Loop) SetStatic(before, now []*v1.Pod) {
+	still := map[types.UID]bool{}
+	for _, p := range now {
+		still[p.UID] = true
+		l.Set(p)
+		l.wg.Go(func() { l.mirror(p) })
+	}
+	for _, p := range before {
+		if !still[p.UID] {
+			l.Gone(p)
+		}
+	}
+}
+
+// SetMirror gives a mirror pod's object.
+func (l *Loop) SetMirror(mirror *v1.Pod) {
+	uid := types.UID(mirror.Annotations[podlife.AnnotationMirror])
+	l.mail(uid, nil, func(m *mail) { m.mirror, m.noMirror = mirror, false })
+}
+
+// MirrorGone: somebody deleted a mirror pod; it comes back while its pod lives.
+func (l *Loop) MirrorGone(mirror *v1.Pod) {
+	uid := types.UID(mirror.Annotations[podlife.AnnotationMirror])
+	l.mail(uid, nil, func(m *mail) { m.mirror, m.noMirror = nil, true })
+	l.mu.Lock()
+	w := l.workers[uid]
+	l.mu.Unlock()
+	if w == nil {
+		return
+	}
+	if p := w.shown.Load(); p != nil {
+		l.wg.Go(func() { l.mirror(p) })
+	}
+}
+
+// mirror makes the mirror of a static pod, however long that takes, while the pod
+// is known.
+func (l *Loop) mirror(static *v1.Pod) {
+	if l.cfg.Mirrors == nil {
+		return
+	}
+	for l.ctx.Err() == nil && l.Known(static.UID) {
+		m, err := l.cfg.Mirrors.Ensure(l.ctx, static)
+		if err == nil && m != nil {
+			l.mail(static.UID, nil, func(box *mail) { box.mirror, box.noMirror = m, false })
+			return
+		}
+		if err != nil {
+			l.cfg.Log.Warn("mirror pod not made, will be tried again", "pod", static.UID, "err", err)
+		}
+		select {
+		case <-l.ctx.Done():
+		case <-l.cfg.Clock.After(remirror):
+		}
+	}
+}
+
+// removeMirror deletes the mirror of a static pod that has ended.
+func (l *Loop) removeMirror(pod *v1.Pod) {
+	if l.cfg.Mirrors == nil || !podlife.IsStatic(pod) {
+		return
+	}
+	l.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(l.ctx, time.Minute)
+		defer cancel()
+		if err := l.cfg.Mirrors.Remove(ctx, pod.UID, pod.Namespace, pod.Name); err != nil {
+			l.cfg.Log.Warn("mirror pod not removed", "pod", pod.UID, "err", err)
+		}
+	})
+}
