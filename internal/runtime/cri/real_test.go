@@ -90,45 +90,72 @@ func runDir(t testing.TB) string {
 	return dir
 }
 
+// realKeeper is the real keeper's process.
+type realKeeper struct {
+	t        testing.TB
+	bin, run string
+	cmd      *exec.Cmd
+	ended    chan struct{}
+	*keeper.Client
+}
+
 // startKeeper builds the real keeper and runs it, for the time of the test.
-func startKeeper(t testing.TB, run string) *keeper.Client {
+func startKeeper(t testing.TB, run string) *realKeeper {
 	t.Helper()
-	bin := t.TempDir()
-	command(t, "../../..", "go", "build", "-tags", "seccomp", "-o", filepath.Join(bin, "proa-keeper"), "./cmd/proa-keeper")
-	command(t, "../../..", "internal/runtime/pause/build.sh", filepath.Join(bin, "pause"))
-	cmd := exec.Command(filepath.Join(bin, "proa-keeper"), "-run", run, "-pause", filepath.Join(bin, "pause"), "-pool", "1")
-	cmd.Stderr = t.Output()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		cmd.Wait()
-	}()
-	var client *keeper.Client
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		var err error
-		if client, err = keeper.Dial(filepath.Join(run, "keeper.sock")); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			cmd.Process.Kill()
-			t.Fatalf("the keeper does not answer: %v", err)
-		}
-	}
+	k := &realKeeper{t: t, bin: t.TempDir(), run: run}
+	command(t, "../../..", "go", "build", "-tags", "seccomp", "-o", filepath.Join(k.bin, "proa-keeper"), "./cmd/proa-keeper")
+	command(t, "../../..", "internal/runtime/pause/build.sh", filepath.Join(k.bin, "pause"))
+	k.start()
+	k.Client = k.dial()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := client.Shutdown(ctx, true); err != nil && !errors.Is(err, keeper.ErrUnavailable) {
+		if err := k.Shutdown(ctx, true); err != nil && !errors.Is(err, keeper.ErrUnavailable) {
 			t.Errorf("shut the keeper down: %v", err)
-			cmd.Process.Kill()
+			k.cmd.Process.Kill()
 		}
-		client.Close()
-		<-ended
+		k.Close()
+		<-k.ended
 	})
-	return client
+	return k
+}
+
+func (k *realKeeper) start() {
+	k.t.Helper()
+	k.cmd = exec.Command(filepath.Join(k.bin, "proa-keeper"), "-run", k.run, "-pause", filepath.Join(k.bin, "pause"), "-pool", "1")
+	k.cmd.Stderr = k.t.Output()
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := k.cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	k.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		defer close(ended)
+		cmd.Wait()
+	}(k.cmd, k.ended)
+}
+
+func (k *realKeeper) dial() *keeper.Client {
+	k.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		client, err := keeper.Dial(filepath.Join(k.run, "keeper.sock"))
+		if err == nil {
+			return client
+		}
+		if time.Now().After(deadline) {
+			k.cmd.Process.Kill()
+			k.t.Fatalf("the keeper does not answer: %v", err)
+		}
+	}
+}
+
+// replace kills the keeper as nothing should and starts another.
+func (k *realKeeper) replace() {
+	k.t.Helper()
+	k.cmd.Process.Kill()
+	<-k.ended
+	k.start()
+	k.dial().Close()
 }
 
 const realImage, realImageUser = "docker.io/library/busybox:1.36", "docker.io/library/tester:1"
@@ -198,4 +225,53 @@ func TestConformanceOverRealProcesses(t *testing.T) {
 		Socket: f.socket, Image: realImage, ImageUser: realImageUser, CgroupParent: strings.TrimSuffix(f.cfg.CgroupParent, "/cri"), Kernel: true,
 		Restart: func(testing.TB) { f.restart() },
 	})
+}
+
+// The keeper may be killed: containers go on, and the service finds the next
+// keeper by itself.
+func TestKeeperIsReplaced(t *testing.T) {
+	f := newRealFixture(t)
+	pod := f.runPod("p")
+	ctx, cancel := context.WithTimeout(background, time.Minute)
+	defer cancel()
+	events := f.Subscribe(ctx)
+	script := func(name, text string) string {
+		return f.runContainer(pod, name, "sh", "-c", text)
+	}
+	running := script("app", "while :; do sleep 0.05; done")
+	before, err := f.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: running, Verbose: true})
+	must(t, err)
+	ending := script("ending", "while ! test -e /dev/shm/go; do sleep 0.02; done; exit 7")
+
+	f.cfg.Keeper.(*realKeeper).replace()
+
+	var resp *runtimeapi.ExecSyncResponse
+	for { // until the client has found the new one
+		resp, err = f.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: running, Cmd: []string{"sh", "-c", "touch /dev/shm/go; echo here"}})
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil || string(resp.Stdout) != "here\n" {
+		t.Fatalf("exec: %v, %v", resp, err)
+	}
+	for e := range events {
+		if e.ContainerId == ending && e.ContainerEventType == runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT {
+			break
+		}
+	}
+	st, err := f.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: ending})
+	must(t, err)
+	if st.Status.State != runtimeapi.ContainerState_CONTAINER_EXITED || st.Status.ExitCode != 7 && st.Status.Reason != reasonUnknown {
+		t.Errorf("ended under the new keeper: %v", st.Status)
+	}
+	after, err := f.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: running, Verbose: true})
+	must(t, err)
+	if after.Status.State != runtimeapi.ContainerState_CONTAINER_RUNNING || after.Info["info"] != before.Info["info"] {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	if _, err := f.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
+		t.Error(err)
+	}
 }
