@@ -80,3 +80,50 @@ func BenchmarkPrepare(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkPull is a pull of a small image from loopback, flushes and all, into a
+// store that has nothing of it, and once more.
+func BenchmarkPull(b *testing.B) {
+	reg, err := registrytest.Run(registrytest.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer reg.Close()
+	built, err := imagetest.Busybox()
+	if err != nil {
+		b.Fatal(err)
+	}
+	ref := reg.Push(b, "library/busybox:1", built)
+	root := b.TempDir()
+	open := func(b *testing.B, name string, nosync bool) *images.Store {
+		s, err := images.Open(b.Context(), images.Config{Root: root + "/" + name, NoSync: nosync})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return s
+	}
+	pull := func(b *testing.B, s *images.Store) {
+		if _, err := s.Pull(b.Context(), ref, images.PullOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, nosync := range []bool{false, true} {
+		b.Run(fmt.Sprintf("new/nosync=%v", nosync), func(b *testing.B) {
+			for i := range b.N {
+				s := open(b, fmt.Sprintf("%v-%d-%d", nosync, b.N, i), nosync)
+				pull(b, s)
+				b.StopTimer()
+				s.Close()
+				b.StartTimer()
+			}
+		})
+	}
+	b.Run("again", func(b *testing.B) {
+		s := open(b, "again", false)
+		defer s.Close()
+		pull(b, s)
+		for b.Loop() {
+			pull(b, s)
+		}
+	})
+}

@@ -154,7 +154,7 @@ func (s *Store) endLease(lease string, abort func(context.Context), failure erro
 	if failure != nil {
 		if errors.Is(failure, ErrDiskFull) {
 			os.Remove(s.ballastPath())
-			defer s.fillBallast() //nolint:errcheck // there is still the next time
+			defer func() { _ = s.fillBallast() }() // there is still the next time
 		}
 		abort(ctx)
 	}
@@ -183,7 +183,7 @@ func (s *Store) abortIngests(ctx context.Context, match func(ref string) bool) {
 	}
 	for _, st := range statuses {
 		if match(st.Ref) {
-			s.backing.Abort(ctx, st.Ref) //nolint:errcheck // it may be committed by now
+			_ = s.backing.Abort(ctx, st.Ref) // it may be committed by now
 		}
 	}
 }

@@ -89,34 +89,34 @@ func classify(op, ref string, err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	kind, hint := kindOf(err)
+	hint, kind := kindOf(err)
 	return &Error{Op: op, Ref: ref, Kind: kind, Hint: hint, Err: err}
 }
 
-func kindOf(err error) (kind error, hint string) {
+func kindOf(err error) (hint string, kind error) {
 	for _, known := range []error{ErrUnauthorized, ErrUnreachable, ErrInterrupted, ErrBadReference, ErrNoPlatform, ErrDiskFull, ErrCorrupt, ErrBadArchive, ErrUnsupported} {
 		if errors.Is(err, known) {
-			return known, ""
+			return "", known
 		}
 	}
 	text := err.Error()
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return ErrDiskFull, "nothing of it was kept"
+		return "nothing of it was kept", ErrDiskFull
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return ErrInterrupted, ""
+		return "", ErrInterrupted
 	case strings.Contains(text, "no match for platform"):
-		return ErrNoPlatform, ""
+		return "", ErrNoPlatform
 	case isCorrupt(text):
-		return ErrCorrupt, "nothing of it was kept"
+		return "nothing of it was kept", ErrCorrupt
 	}
-	if kind, hint := remoteKind(err); kind != nil {
-		return kind, hint
+	if hint, kind := remoteKind(err); kind != nil {
+		return hint, kind
 	}
 	if errdefs.IsNotFound(err) {
-		return ErrNotFound, ""
+		return "", ErrNotFound
 	}
-	return nil, ""
+	return "", nil
 }
 
 // isCorrupt knows the texts with which the content store, the unpacker and the
@@ -135,9 +135,9 @@ func isCorrupt(text string) bool {
 }
 
 // remoteKind judges what a registry, or the way to it, answered.
-func remoteKind(err error) (kind error, hint string) {
+func remoteKind(err error) (hint string, kind error) {
 	if errors.Is(err, docker.ErrInvalidAuthorization) {
-		return ErrUnauthorized, "the registry did not accept the credentials"
+		return "the registry did not accept the credentials", ErrUnauthorized
 	}
 	var status remoteerrors.ErrUnexpectedStatus
 	if errors.As(err, &status) {
@@ -150,29 +150,29 @@ func remoteKind(err error) (kind error, hint string) {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
-		return ErrUnreachable, "its name can't be looked up"
+		return "its name can't be looked up", ErrUnreachable
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return ErrUnreachable, "nothing listens at its address"
+		return "nothing listens at its address", ErrUnreachable
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return ErrInterrupted, "trying again continues where it stopped"
+		return "trying again continues where it stopped", ErrInterrupted
 	case errors.As(err, &netErr), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return ErrUnreachable, ""
+		return "", ErrUnreachable
 	}
-	return nil, ""
+	return "", nil
 }
 
-func statusKind(code int) (kind error, hint string) {
+func statusKind(code int) (hint string, kind error) {
 	switch {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return ErrUnauthorized, "the image does not exist or needs credentials that allow to pull it"
+		return "the image does not exist or needs credentials that allow to pull it", ErrUnauthorized
 	case code == http.StatusNotFound:
-		return ErrNotFound, ""
+		return "", ErrNotFound
 	case code == http.StatusTooManyRequests:
-		return ErrUnreachable, "the registry limits how often it may be asked"
+		return "the registry limits how often it may be asked", ErrUnreachable
 	case code >= 500:
-		return ErrUnreachable, ""
+		return "", ErrUnreachable
 	}
-	return nil, ""
+	return "", nil
 }
 
 // resumable tells whether the same request may succeed later with what was

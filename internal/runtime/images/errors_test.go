@@ -44,7 +44,7 @@ func TestClassify(t *testing.T) {
 		if got := status.Code(criError(err)); got != c.code {
 			t.Errorf("%v: code %v, want %v", c.err, got, c.code)
 		}
-		if again := classify("import", "y", err); again != err {
+		if again := classify("import", "y", err); again.Error() != err.Error() {
 			t.Errorf("%v was wrapped twice: %v", c.err, again)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/proa-project/proa/internal/runtime/images"
 	"github.com/proa-project/proa/internal/runtime/images/imagetest"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 
@@ -124,10 +125,16 @@ func TestPullFailures(t *testing.T) {
 		"manifest 500":          {manifest: refuse(500), kind: images.ErrUnreachable, keeps: true},
 		"manifest 429":          {manifest: refuse(429), kind: images.ErrUnreachable, keeps: true},
 		"manifest wrong digest": {manifest: wrongManifest, kind: images.ErrCorrupt},
-		"blob 404":              {blob: func(w http.ResponseWriter, _ *http.Request, _ []byte) bool { w.WriteHeader(404); return true }, kind: images.ErrNotFound},
-		"blob 500":              {blob: func(w http.ResponseWriter, _ *http.Request, _ []byte) bool { w.WriteHeader(500); return true }, kind: images.ErrUnreachable, keeps: true},
-		"blob other bytes":      {blob: otherBytes, kind: images.ErrCorrupt},
-		"blob cut":              {blob: cut, kind: images.ErrInterrupted, keeps: true},
+		"blob 404": {blob: func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}, kind: images.ErrNotFound},
+		"blob 500": {blob: func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}, kind: images.ErrUnreachable, keeps: true},
+		"blob other bytes": {blob: otherBytes, kind: images.ErrCorrupt},
+		"blob cut":         {blob: cut, kind: images.ErrInterrupted, keeps: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -392,6 +399,29 @@ func TestDiskFull(t *testing.T) {
 	if _, err := s.Pull(t.Context(), small.ref(), images.PullOptions{}); err != nil {
 		t.Errorf("a small image afterwards: %v", err)
 	}
+}
+
+// Close waits for all that the store started.
+func TestCloseEndsAll(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s, err := images.Open(t.Context(), images.Config{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := newFakeRegistry(t, big(t, 1<<20))
+	reg.set(func() { reg.blob = cut })
+	if _, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{}); !errors.Is(err, images.ErrInterrupted) {
+		t.Error(err)
+	}
+	reg.set(func() { reg.blob = nil })
+	if _, err := s.Pull(t.Context(), reg.ref(), images.PullOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	reg.Close()
+	goleak.VerifyNone(t, before)
 }
 
 func TestOneProcessAtATime(t *testing.T) {

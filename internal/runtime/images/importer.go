@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/core/content"
 	cimages "github.com/containerd/containerd/v2/core/images"
@@ -278,7 +279,7 @@ func (f found) allNames() []string {
 
 // badArchive finds the words for what the reader of archives says.
 func badArchive(err error) error {
-	if kind, _ := kindOf(err); kind == ErrDiskFull || errors.Is(err, context.Canceled) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	switch {

@@ -12,6 +12,7 @@ import (
 	cimages "github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -96,11 +97,15 @@ func (p *pull) fly(ctx context.Context, t *tracker) (Image, error) {
 func (p *pull) present(ctx context.Context, target ocispec.Descriptor) (Image, bool, error) {
 	s := p.store
 	img, err := s.Get(ctx, digestRef(p.named, target.Digest))
-	if err != nil {
+	if errdefs.IsNotFound(err) {
 		return Image{}, false, nil
 	}
-	if had, err := platforms.Parse(img.Platform); err != nil || !p.platform.Match(had) {
-		return Image{}, false, nil
+	if err != nil {
+		return Image{}, false, err
+	}
+	had, err := platforms.Parse(img.Platform)
+	if err != nil || !p.platform.Match(had) {
+		return Image{}, false, err
 	}
 	names := p.names(target.Digest)
 	have := slices.Concat(img.Digests, img.Tags)

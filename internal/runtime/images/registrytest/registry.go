@@ -127,7 +127,7 @@ func (r *Registry) start() error {
 		err := r.cmd.Start()
 		started <- err
 		if err == nil {
-			r.cmd.Wait() //nolint:errcheck // it is killed
+			_ = r.cmd.Wait() // it is killed
 			close(r.done)
 		}
 	}()
@@ -155,7 +155,7 @@ func (r *Registry) await() error {
 // Close ends the registry and removes its files.
 func (r *Registry) Close() {
 	if r.cmd != nil {
-		r.cmd.Process.Kill() //nolint:errcheck // it may have ended
+		_ = r.cmd.Process.Kill() // it may have ended
 		<-r.done
 	}
 	os.RemoveAll(r.dir)
@@ -191,11 +191,11 @@ func (r *Registry) Upload(name string, img *imagetest.Built) (string, error) {
 }
 
 func (r *Registry) pushBlob(repo string, b imagetest.Blob) error {
-	resp, err := r.do(http.MethodPost, "http://"+r.Host+"/v2/"+repo+"/blobs/uploads/", "", nil)
+	header, err := r.do(http.MethodPost, "http://"+r.Host+"/v2/"+repo+"/blobs/uploads/", "", nil)
 	if err != nil {
 		return err
 	}
-	location := resp.Header.Get("Location")
+	location := header.Get("Location")
 	sep := "?"
 	if strings.Contains(location, "?") {
 		sep = "&"
@@ -209,7 +209,7 @@ func (r *Registry) pushManifest(repo, ref string, b imagetest.Blob) error {
 	return err
 }
 
-func (r *Registry) do(method, url, contentType string, body []byte) (*http.Response, error) {
+func (r *Registry) do(method, url, contentType string, body []byte) (http.Header, error) {
 	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -232,5 +232,5 @@ func (r *Registry) do(method, url, contentType string, body []byte) (*http.Respo
 	if resp.StatusCode >= 300 {
 		return nil, fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, text)
 	}
-	return resp, nil
+	return resp.Header, nil
 }
