@@ -9,6 +9,7 @@ out=internal/apiserver/openapi/definitions
 packages=(
   k8s.io/api/{admissionregistration,apps,authentication,authorization,batch,certificates,coordination,core,discovery,events,flowcontrol,networking,node,policy,rbac,resource,scheduling,storage,storagemigration}/v1
   k8s.io/api/autoscaling/{v1,v2}
+  k8s.io/api/scheduling/v1alpha3 # batch/v1 refers to it
   k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1
   k8s.io/kube-aggregator/pkg/apis/apiregistration/v1
   k8s.io/apimachinery/pkg/apis/meta/v1
@@ -26,3 +27,5 @@ go run k8s.io/kube-openapi/cmd/openapi-gen \
   --output-file zz_generated.openapi.go --report-filename /dev/null \
   "${readonly_flags[@]}" "${packages[@]}"
 gofmt -w "$out"
+
+go run ./hack/openapi

@@ -28,6 +28,7 @@ type Server struct {
 	scheme    *registry.Scheme
 	backend   *registry.Backend
 	converter *openapi.Converter
+	openapi   *openapi.Handler
 	generic   *genericserver.GenericAPIServer
 	stores    map[string]*registry.Store // by resource.group; complete once New returned
 	client    kubernetes.Interface       // in process, may do everything
@@ -78,6 +79,11 @@ func (s *Server) build(context.Context) (err error) {
 	if err := s.install(generic); err != nil {
 		return err
 	}
+	s.openapi = openapi.NewHandler()
+	s.openapi.Install(s.generic.Handler.NonGoRestfulMux)
+	if err := s.installOpenID(); err != nil {
+		return err
+	}
 	s.handler.set(s.generic.Handler)
 	return nil
 }
@@ -97,6 +103,21 @@ func (s *Server) buildClients() (err error) {
 		return err
 	}
 	s.tokens = token.NewAuthenticator(s.issuer, &s.lookup)
+	return nil
+}
+
+// installOpenID serves what relying parties need to verify service-account tokens.
+func (s *Server) installOpenID() error {
+	configuration, err := s.issuer.Configuration(s.generic.ExternalAddress)
+	if err != nil {
+		return err
+	}
+	keys, err := s.issuer.Keys()
+	if err != nil {
+		return err
+	}
+	s.generic.Handler.NonGoRestfulMux.Handle(token.ConfigurationPath, configuration)
+	s.generic.Handler.NonGoRestfulMux.Handle(token.KeysPath, keys)
 	return nil
 }
 
