@@ -235,4 +235,5 @@ func TestConformanceOverFakes(t *testing.T) {
 		Socket: f.socket, Image: testImage, CgroupParent: "/proa-test",
 		Restart: func(testing.TB) { f.restart() },
 	})
+	f.wantNothingLeft()
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +81,7 @@ func runDir(t testing.TB) string {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { removeCgroups(t, filepath.Base(dir)) })
 	t.Cleanup(func() {
 		// Never through a mount: one that is left is a failure of its own.
 		if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil && bytes.Contains(data, []byte(dir)) {
@@ -88,6 +91,33 @@ func runDir(t testing.TB) string {
 		os.RemoveAll(dir)
 	})
 	return dir
+}
+
+// removeCgroups removes the groups of the test's pods, which are the caller's to
+// make and remove, and fails if any of a container is left in them.
+func removeCgroups(t testing.TB, name string) {
+	roots, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range append(roots, "/sys/fs/cgroup/"+name) {
+		var dirs []string
+		filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		slices.Reverse(dirs) // children first
+		for _, dir := range dirs {
+			if strings.Count(strings.TrimPrefix(dir, root), "/") > 1 {
+				t.Errorf("a container's cgroup is left: %s", dir)
+			}
+			if err := os.Remove(dir); err != nil {
+				t.Errorf("remove cgroup: %v", err)
+			}
+		}
+	}
 }
 
 // realKeeper is the real keeper's process.
@@ -225,6 +255,7 @@ func TestConformanceOverRealProcesses(t *testing.T) {
 		Socket: f.socket, Image: realImage, ImageUser: realImageUser, CgroupParent: strings.TrimSuffix(f.cfg.CgroupParent, "/cri"), Kernel: true,
 		Restart: func(testing.TB) { f.restart() },
 	})
+	f.wantNothingLeft()
 }
 
 // The keeper may be killed: containers go on, and the service finds the next

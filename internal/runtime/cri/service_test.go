@@ -83,18 +83,19 @@ func (f *fixture) leftovers() []string {
 	for _, e := range mounts {
 		out = append(out, "mounts/"+e.Name())
 	}
-	keys, _ := f.images.Keys(background)
+	keys, err := f.cfg.Images.Keys(background)
+	must(f.t, err)
 	for _, k := range keys {
 		out = append(out, "snapshot/"+k)
 	}
-	sandboxes, err := f.keeper.Sandboxes(background)
+	sandboxes, err := f.cfg.Keeper.Sandboxes(background)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	for _, s := range sandboxes {
 		out = append(out, "keeper sandbox/"+s.ID)
 	}
-	containers, err := f.keeper.Containers(background)
+	containers, err := f.cfg.Keeper.Containers(background)
 	if err != nil {
 		f.t.Fatal(err)
 	}
