@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -100,9 +101,9 @@ func (f *fakeRegistry) serveBlob(w http.ResponseWriter, r *http.Request, blob fu
 // big is an image with one layer of some megabytes that don't compress.
 func big(t *testing.T, size int) *imagetest.Built {
 	t.Helper()
-	body := make([]byte, 0, size)
-	for seed := digest.FromString("seed"); len(body) < size; seed = digest.FromString(seed.String()) {
-		body = append(body, seed.Encoded()[:32]...)
+	body := make([]byte, size)
+	if _, err := rand.NewChaCha8([32]byte{}).Read(body); err != nil {
+		t.Fatal(err)
 	}
 	return build(t, imagetest.Image{Layers: []imagetest.Layer{{{Path: "small", Body: []byte("x")}}, {{Path: "big", Body: body}}}})
 }
