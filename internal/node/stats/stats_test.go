@@ -124,6 +124,13 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+func TestNodeAlone(t *testing.T) {
+	node, err := newProvider(t, fakeRuntime{errors.New("is not asked")}).Node(context.Background())
+	if err != nil || *node.Memory.WorkingSetBytes != 500<<10 || *node.Fs.Inodes == 0 {
+		t.Errorf("%+v %v", node, err)
+	}
+}
+
 func TestRate(t *testing.T) {
 	before := Host{At: time.Unix(100, 0), CPU: time.Second}
 	if got := rate(before, Host{At: time.Unix(110, 0), CPU: 6 * time.Second}); got == nil || *got != 5e8 {
