@@ -329,7 +329,18 @@ func testUserNamespace(t *testing.T, s *suite) {
 	p := s.pod(t, func(c *runtimeapi.PodSandboxConfig) {
 		c.Linux.SecurityContext.NamespaceOptions.UsernsOptions = &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD, Uids: mapping, Gids: mapping}
 	})
-	id := p.run("app", idle)
+	// A volume comes from a folder that only root may pass.
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("readable\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	id := p.run("app", idle, mounting(&runtimeapi.Mount{HostPath: filepath.Join(dir, "file"), ContainerPath: "/volume"}))
+	if got := p.sh(id, "cat /volume; tail -n 1 /etc/resolv.conf"); got != "readable\noptions ndots:5" {
+		t.Errorf("mounted: %q", got)
+	}
 	if got := p.sh(id, "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; touch /mine && stat -c %u /mine /bin"); got != "0\n0 1048576 65536\n0\n0" {
 		t.Errorf("inside: %q", got)
 	}

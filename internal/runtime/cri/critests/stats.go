@@ -54,6 +54,32 @@ func testStats(t *testing.T, s *suite) {
 	}
 }
 
+// testMetrics: whatever is told was announced, with as many labels.
+func testMetrics(t *testing.T, s *suite) {
+	p := s.pod(t)
+	id := p.run("app", idle)
+	labels := map[string]int{}
+	for _, d := range must(s.rt.ListMetricDescriptors(within(t), &runtimeapi.ListMetricDescriptorsRequest{}))(t).Descriptors {
+		labels[d.Name] = len(d.LabelKeys)
+	}
+	found := false
+	for _, pod := range must(s.rt.ListPodSandboxMetrics(within(t), &runtimeapi.ListPodSandboxMetricsRequest{}))(t).PodMetrics {
+		all := pod.Metrics
+		for _, c := range pod.ContainerMetrics {
+			found = found || c.ContainerId == id
+			all = append(all, c.Metrics...)
+		}
+		for _, m := range all {
+			if n, ok := labels[m.Name]; !ok || n != len(m.LabelValues) {
+				t.Errorf("metric %v was not announced so", m)
+			}
+		}
+	}
+	if len(labels) > 0 && !found {
+		t.Error("no metrics of the container")
+	}
+}
+
 func testStreamedLists(t *testing.T, s *suite) {
 	p := s.pod(t)
 	id := p.run("app", idle)
