@@ -355,7 +355,10 @@ func (r *Runtime) UpdateContainerResources(ctx context.Context, req *runtimeapi.
 		if c.config.Linux == nil {
 			c.config.Linux = &runtimeapi.LinuxContainerConfig{}
 		}
-		c.config.Linux.Resources = proto.CloneOf(req.Linux)
+		if c.config.Linux.Resources == nil {
+			c.config.Linux.Resources = &runtimeapi.LinuxContainerResources{}
+		}
+		proto.Merge(c.config.Linux.Resources, req.Linux) // zero leaves a limit as it is
 		return &runtimeapi.UpdateContainerResourcesResponse{}, nil
 	})
 }

@@ -89,6 +89,12 @@ func (r *Runtime) GetContainerEvents(req *runtimeapi.GetEventsRequest, stream gr
 		delete(r.events.subs, q)
 		r.events.mu.Unlock()
 	}()
+	// A remote client learns that it misses nothing from here on.
+	if grpc.ServerTransportStreamFromContext(stream.Context()) != nil {
+		if err = stream.SendHeader(nil); err != nil {
+			return err
+		}
+	}
 	err = q.drain(stream)
 	return err
 }

@@ -27,6 +27,9 @@ func (r *Runtime) running(id string) (*container, error) {
 // ExecSync runs the program's Exec, bounded by the timeout on the fake's clock.
 func (r *Runtime) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) (*runtimeapi.ExecSyncResponse, error) {
 	return call(ctx, r, "ExecSync", req, func() (*runtimeapi.ExecSyncResponse, error) {
+		if len(req.Cmd) == 0 {
+			return nil, errNoCommand
+		}
 		c, err := r.running(req.ContainerId)
 		if err != nil {
 			return nil, err
@@ -60,6 +63,8 @@ func (r *Runtime) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest)
 		}
 	})
 }
+
+var errNoCommand = status.Error(codes.InvalidArgument, "exec: no command specified")
 
 // timedOut carries the gRPC code by which the CRI's clients know a timeout.
 func timedOut(req *runtimeapi.ExecSyncRequest) error {

@@ -24,11 +24,18 @@ func (r *Runtime) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*r
 			st.Conditions = append(st.Conditions, proto.CloneOf(c))
 		}
 		all := &runtimeapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true, UserNamespaces: true}
-		return &runtimeapi.StatusResponse{
+		resp := &runtimeapi.StatusResponse{
 			Status:          st,
 			RuntimeHandlers: []*runtimeapi.RuntimeHandler{{Features: all}},
 			Features:        &runtimeapi.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
-		}, nil
+		}
+		for _, h := range r.cfg.Handlers {
+			resp.RuntimeHandlers = append(resp.RuntimeHandlers, &runtimeapi.RuntimeHandler{Name: h, Features: all})
+		}
+		if req.Verbose {
+			resp.Info = map[string]string{"info": "{}"}
+		}
+		return resp, nil
 	})
 }
 

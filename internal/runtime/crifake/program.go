@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // Program is what a container does once started. The zero Program runs until it
@@ -62,6 +64,14 @@ func (r *Runtime) Script(nameOrImage string, programs ...Program) {
 	r.runs[nameOrImage] = 0
 }
 
+// ScriptFunc sets a function that is asked first for the program of a container
+// that starts; false passes on to the scripts. It must not call the Runtime.
+func (r *Runtime) ScriptFunc(f func(*runtimeapi.ContainerConfig) (Program, bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.scriptFunc = f
+}
+
 // ScriptDefault is the program of everything that has no script.
 func (r *Runtime) ScriptDefault(p Program) {
 	r.mu.Lock()
@@ -72,6 +82,11 @@ func (r *Runtime) ScriptDefault(p Program) {
 // program picks the next run of a container; r.mu is held.
 func (r *Runtime) program(c *container) Program {
 	cfg := c.config
+	if r.scriptFunc != nil {
+		if p, ok := r.scriptFunc(cfg); ok {
+			return p
+		}
+	}
 	keys := []string{cfg.GetMetadata().GetName(), cfg.GetImage().GetUserSpecifiedImage(), cfg.GetImage().GetImage()}
 	for _, key := range keys {
 		if ps := r.scripts[key]; key != "" && len(ps) > 0 {

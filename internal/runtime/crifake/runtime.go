@@ -17,6 +17,8 @@ type Config struct {
 	// Unpullable makes PullImage fail for images that AddRemote did not announce.
 	// Without it every well-formed name can be pulled.
 	Unpullable bool
+	// Handlers are the runtime handlers that pods may ask for, beside the default "".
+	Handlers []string
 	// PodCIDR is where sandbox addresses come from; zero is 10.244.0.0/16.
 	PodCIDR netip.Prefix
 }
@@ -37,6 +39,7 @@ type Runtime struct {
 	images     map[string]*Image // by ID
 	remote     map[string]Remote // by normalized name
 	scripts    map[string][]Program
+	scriptFunc func(*runtimeapi.ContainerConfig) (Program, bool)
 	runs       map[string]int // starts so far, by script key
 	defaultRun Program
 	nextID     int

@@ -2,6 +2,7 @@ package crifake
 
 import (
 	"context"
+	"slices"
 	"sort"
 
 	"google.golang.org/grpc"
@@ -62,6 +63,9 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandb
 		defer r.mu.Unlock()
 		if req.GetConfig().GetMetadata() == nil {
 			return nil, status.Error(codes.InvalidArgument, "sandbox config must include metadata")
+		}
+		if h := req.RuntimeHandler; h != "" && !slices.Contains(r.cfg.Handlers, h) {
+			return nil, status.Errorf(codes.InvalidArgument, "no runtime for %q is configured", h)
 		}
 		for _, s := range r.sandboxes {
 			if sameSandbox(s.config.Metadata, req.Config.Metadata) {

@@ -58,6 +58,9 @@ func (r *Runtime) streamServer() (streaming.Server, error) {
 // Exec gives the address of a streaming exec.
 func (r *Runtime) Exec(ctx context.Context, req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, error) {
 	return call(ctx, r, "Exec", req, func() (*runtimeapi.ExecResponse, error) {
+		if len(req.Cmd) == 0 {
+			return nil, errNoCommand
+		}
 		if _, err := r.running(req.ContainerId); err != nil {
 			return nil, err
 		}

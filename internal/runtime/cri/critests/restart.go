@@ -10,9 +10,6 @@ import (
 // testRestart shows that the service may go and come back: what ran runs on, and
 // what happened is known.
 func testRestart(t *testing.T, s *suite) {
-	if s.Restart == nil {
-		t.Skip("the target can't be restarted")
-	}
 	p := s.pod(t)
 	running := p.run("app", obeys)
 	p.waitReady("app")

@@ -114,7 +114,7 @@ func Run(t *testing.T, target Target) {
 		{"Devices", true, testDevices},
 		{"Restart", false, testRestart},
 	} {
-		if test.kernel && !s.Kernel || s.Without[test.name] != "" {
+		if test.kernel && !s.Kernel || test.name == "Restart" && s.Restart == nil || s.Without[test.name] != "" {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
