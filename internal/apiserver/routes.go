@@ -10,10 +10,12 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"strings"
 	"time"
 
 	restful "github.com/emicklei/go-restful/v3"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -47,7 +49,16 @@ func Routes(ctx context.Context, etcd *clientv3.Client) (*restful.Container, *ru
 			}
 		}
 	}
-	return s.generic.Handler.GoRestfulContainer, scheme, nil
+	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
+		return nil, nil, err
+	}
+	routes := s.generic.Handler.GoRestfulContainer
+	for _, w := range s.crds.GenericAPIServer.Handler.GoRestfulContainer.RegisteredWebServices() {
+		if strings.HasPrefix(w.RootPath(), "/apis/"+apiextensionsv1.GroupName) {
+			routes.Add(w)
+		}
+	}
+	return routes, scheme, nil
 }
 
 func throwAwayCertificate(key *ecdsa.PrivateKey) (certPEM, keyPEM []byte, err error) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	extensionserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericserver "k8s.io/apiserver/pkg/server"
@@ -30,6 +31,7 @@ type Server struct {
 	converter *openapi.Converter
 	openapi   *openapi.Handler
 	generic   *genericserver.GenericAPIServer
+	crds      *extensionserver.CustomResourceDefinitions
 	stores    map[string]*registry.Store // by resource.group; complete once New returned
 	client    kubernetes.Interface       // in process, may do everything
 	informers informers.SharedInformerFactory
@@ -72,14 +74,20 @@ func (s *Server) build(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.generic, err = generic.Complete(nil).New("proa-apiserver", genericserver.NewEmptyDelegate())
+	s.openapi = openapi.NewHandler()
+	if s.crds, err = s.extensions(generic); err != nil {
+		return err
+	}
+	s.generic, err = generic.Complete(nil).New("proa-apiserver", s.crds.GenericAPIServer)
 	if err != nil {
 		return err
 	}
 	if err := s.install(generic); err != nil {
 		return err
 	}
-	s.openapi = openapi.NewHandler()
+	if err := s.listCustomGroups(s.crds); err != nil {
+		return err
+	}
 	s.openapi.Install(s.generic.Handler.NonGoRestfulMux)
 	if err := s.installOpenID(); err != nil {
 		return err

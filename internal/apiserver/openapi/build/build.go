@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,9 +19,11 @@ import (
 	genericserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/mux"
 	"k8s.io/apiserver/pkg/server/routes"
+	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/proa-project/proa/internal/apiserver/openapi/definitions"
+	"github.com/proa-project/proa/internal/apiserver/openapi/definitions/extensions"
 )
 
 // Media types, by the ending of the files that hold them.
@@ -33,12 +36,12 @@ var (
 // external types, and no hub: its names would leak out.
 func Write(dir, version string, scheme *runtime.Scheme, c *restful.Container) error {
 	namer := apiopenapi.NewDefinitionNamer(scheme)
-	v2 := genericserver.DefaultOpenAPIConfig(definitions.GetOpenAPIDefinitions, namer)
+	v2 := genericserver.DefaultOpenAPIConfig(allDefinitions, namer)
 	v2.Info.Title, v2.Info.Version = "Kubernetes", version
 	v2.SecurityDefinitions = &spec.SecurityDefinitions{"BearerToken": {SecuritySchemeProps: spec.SecuritySchemeProps{
 		Type: "apiKey", Name: "authorization", In: "header", Description: "Bearer Token authentication"}}}
 	v2.DefaultSecurity = []map[string][]string{{"BearerToken": {}}}
-	v3 := genericserver.DefaultOpenAPIV3Config(definitions.GetOpenAPIDefinitions, namer)
+	v3 := genericserver.DefaultOpenAPIV3Config(allDefinitions, namer)
 	v3.Info.Title, v3.Info.Version = "Kubernetes", version
 
 	m := mux.NewPathRecorderMux("openapi")
@@ -66,6 +69,12 @@ func Write(dir, version string, scheme *runtime.Scheme, c *restful.Container) er
 		}
 	}
 	return nil
+}
+
+func allDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+	all := definitions.GetOpenAPIDefinitions(ref)
+	maps.Copy(all, extensions.GetOpenAPIDefinitions(ref))
+	return all
 }
 
 func save(h http.Handler, path, file string, types map[string]string) error {
