@@ -23,15 +23,15 @@ func podResize() resource.Update {
 }
 
 // prepareResize takes resources and resize policies from the request and all else
-// from what is stored. Where containers were added, removed or renamed the
-// request stays whole, for checkResize to refuse.
+// from what is stored. Containers that were added, removed, renamed or reordered
+// stay as they were asked for, for checkResize to refuse.
 func prepareResize(pod, old *v1.Pod) {
-	if sameNames(pod.Spec.Containers, old.Spec.Containers) && sameNames(pod.Spec.InitContainers, old.Spec.InitContainers) {
+	if len(pod.Spec.Containers) == len(old.Spec.Containers) && len(pod.Spec.InitContainers) == len(old.Spec.InitContainers) {
 		asked := pod.Spec
 		pod.Spec = *old.Spec.DeepCopy()
 		pod.Spec.Resources = asked.Resources
-		takeResources(pod.Spec.Containers, asked.Containers)
-		takeResources(pod.Spec.InitContainers, asked.InitContainers)
+		pod.Spec.Containers = resized(pod.Spec.Containers, asked.Containers)
+		pod.Spec.InitContainers = resized(pod.Spec.InitContainers, asked.InitContainers)
 		pod.Status = old.Status
 		metav1.ResetObjectMetaForStatus(&pod.ObjectMeta, &old.ObjectMeta)
 	}
@@ -42,23 +42,16 @@ func prepareResize(pod, old *v1.Pod) {
 	podspec.DropUnserved(&pod.Spec, pod.Annotations)
 }
 
-func sameNames(a, b []v1.Container) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Name != b[i].Name {
-			return false
-		}
-	}
-	return true
-}
-
-func takeResources(containers, asked []v1.Container) {
+// resized returns the stored containers with the resources that are asked for.
+func resized(containers, asked []v1.Container) []v1.Container {
 	for i := range containers {
+		if containers[i].Name != asked[i].Name {
+			return asked
+		}
 		containers[i].Resources = asked[i].Resources
 		containers[i].ResizePolicy = asked[i].ResizePolicy
 	}
+	return containers
 }
 
 func checkResize(pod, old *v1.Pod) field.ErrorList {

@@ -93,7 +93,7 @@ func (s *scope) checkContainer(c *v1.Container, at *field.Path) field.ErrorList 
 	return meta.Join(
 		name,
 		meta.Required(at.Child("image"), c.Image),
-		meta.OneOf(at.Child("terminationMessagePolicy"), c.TerminationMessagePolicy, v1.TerminationMessageReadFile, v1.TerminationMessageFallbackToLogsOnError),
+		oneOf(at.Child("terminationMessagePolicy"), c.TerminationMessagePolicy, v1.TerminationMessageReadFile, v1.TerminationMessageFallbackToLogsOnError),
 		checkPorts(c.Ports, at.Child("ports")),
 		checkEnv(c.Env, at.Child("env")),
 		checkEnvFrom(c.EnvFrom, at.Child("envFrom")),

@@ -45,3 +45,14 @@ func projectedPath(at *field.Path, target string) field.ErrorList {
 	}
 	return errs
 }
+
+// oneOf is meta.OneOf for the fields whose values the API lists in an order of its own.
+func oneOf[T ~string](at *field.Path, value T, allowed ...T) field.ErrorList {
+	if value == "" {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(at, value, allowed)}
+}

@@ -21,13 +21,11 @@ func IsSidecar(c *v1.Container) bool {
 func checkRestartRules(c *v1.Container, at *field.Path) field.ErrorList {
 	path, rules := at.Child("restartPolicy"), c.RestartPolicyRules
 	var errs field.ErrorList
-	if c.RestartPolicy == nil {
-		if len(rules) == 0 {
-			return nil
-		}
-		errs = append(errs, field.Required(path, "must specify restartPolicy when restart rules are used"))
-	} else {
-		errs = append(errs, meta.Supported(path, *c.RestartPolicy, v1.ContainerRestartPolicyAlways, v1.ContainerRestartPolicyNever, v1.ContainerRestartPolicyOnFailure)...)
+	switch {
+	case c.RestartPolicy != nil:
+		errs = meta.Supported(path, *c.RestartPolicy, v1.ContainerRestartPolicyAlways, v1.ContainerRestartPolicyNever, v1.ContainerRestartPolicyOnFailure)
+	case len(rules) > 0:
+		errs = field.ErrorList{field.Required(path, "must specify restartPolicy when restart rules are used")}
 	}
 	if len(rules) > maxRestartRules {
 		errs = append(errs, field.TooMany(at.Child("restartPolicyRules"), len(rules), maxRestartRules))

@@ -45,8 +45,8 @@ func ValidateSpec(spec *v1.PodSpec, pod *metav1.ObjectMeta, path *field.Path, op
 		s.checkEphemeralContainers(),
 		s.checkPodResources(),
 		s.checkHostNetworkPorts(),
-		meta.OneOf(path.Child("restartPolicy"), spec.RestartPolicy, v1.RestartPolicyAlways, v1.RestartPolicyOnFailure, v1.RestartPolicyNever),
-		meta.OneOf(path.Child("dnsPolicy"), spec.DNSPolicy, v1.DNSClusterFirstWithHostNet, v1.DNSClusterFirst, v1.DNSDefault, v1.DNSNone),
+		oneOf(path.Child("restartPolicy"), spec.RestartPolicy, v1.RestartPolicyAlways, v1.RestartPolicyOnFailure, v1.RestartPolicyNever),
+		oneOf(path.Child("dnsPolicy"), spec.DNSPolicy, v1.DNSClusterFirstWithHostNet, v1.DNSClusterFirst, v1.DNSDefault, v1.DNSNone),
 		metavalidation.ValidateLabels(spec.NodeSelector, path.Child("nodeSelector")),
 		s.checkPodSecurityContext(),
 		s.checkShareProcessNamespace(),
@@ -120,7 +120,7 @@ func (s *scope) checkScheduling() field.ErrorList {
 		errs = append(errs, objectName(s.path.Child("runtimeClassName"), *name)...)
 	}
 	if policy := spec.PreemptionPolicy; policy != nil {
-		errs = append(errs, meta.OneOf(s.path.Child("preemptionPolicy"), *policy, v1.PreemptLowerPriority, v1.PreemptNever)...)
+		errs = append(errs, oneOf(s.path.Child("preemptionPolicy"), *policy, v1.PreemptLowerPriority, v1.PreemptNever)...)
 	}
 	return errs
 }

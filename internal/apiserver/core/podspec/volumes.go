@@ -91,8 +91,8 @@ func (s *scope) checkVolume(v *v1.Volume, at *field.Path) field.ErrorList {
 	pick(&one, "projected", v.Projected, s.checkProjected)
 	pick(&one, "scaleIO", v.ScaleIO, checkScaleIO)
 	pick(&one, "csi", v.CSI, checkCSI)
-	pick(&one, "ephemeral", v.Ephemeral, func(e *v1.EphemeralVolumeSource, at *field.Path) field.ErrorList {
-		return s.checkEphemeralVolume(v.Name, e, at)
+	pick(&one, "ephemeral", v.Ephemeral, func(e *v1.EphemeralVolumeSource, path *field.Path) field.ErrorList {
+		return append(checkEphemeralVolume(e, path), s.checkCreatedClaim(v.Name, at)...)
 	})
 	pick(&one, "image", v.Image, s.checkImageVolume)
 	if !one.found {
@@ -193,19 +193,22 @@ func checkCSI(v *v1.CSIVolumeSource, at *field.Path) field.ErrorList {
 	return errs
 }
 
-// checkEphemeralVolume also checks the name that the volume's claim will get.
-func (s *scope) checkEphemeralVolume(volume string, e *v1.EphemeralVolumeSource, at *field.Path) field.ErrorList {
-	var errs field.ErrorList
+func checkEphemeralVolume(e *v1.EphemeralVolumeSource, at *field.Path) field.ErrorList {
 	if e.VolumeClaimTemplate == nil {
-		errs = append(errs, field.Required(at.Child("volumeClaimTemplate"), ""))
-	} else {
-		errs = append(errs, checkClaimTemplate(e.VolumeClaimTemplate, at.Child("volumeClaimTemplate"))...)
+		return field.ErrorList{field.Required(at.Child("volumeClaimTemplate"), "")}
 	}
-	if s.pod != nil && s.pod.Name != "" && volume != "" {
-		claim := s.pod.Name + "-" + volume
-		for _, msg := range apivalidation.NameIsDNSSubdomain(claim, false) {
-			errs = append(errs, field.Invalid(at.Child("name"), volume, fmt.Sprintf("PVC name %q: %v", claim, msg)))
-		}
+	return checkClaimTemplate(e.VolumeClaimTemplate, at.Child("volumeClaimTemplate"))
+}
+
+// checkCreatedClaim checks the name that the claim of an ephemeral volume will get.
+func (s *scope) checkCreatedClaim(volume string, at *field.Path) field.ErrorList {
+	if s.pod == nil || s.pod.Name == "" || volume == "" {
+		return nil // reported by itself
+	}
+	var errs field.ErrorList
+	claim := s.pod.Name + "-" + volume
+	for _, msg := range apivalidation.NameIsDNSSubdomain(claim, false) {
+		errs = append(errs, field.Invalid(at.Child("name"), volume, fmt.Sprintf("PVC name %q: %v", claim, msg)))
 	}
 	return errs
 }
