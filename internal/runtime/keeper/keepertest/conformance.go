@@ -30,7 +30,7 @@ type Target struct {
 }
 
 // patience bounds every wait of the suite; nothing is asserted about time.
-const patience = 60 * time.Second
+const patience = 15 * time.Second
 
 // Run runs the suite.
 func (x Target) Run(t *testing.T) {

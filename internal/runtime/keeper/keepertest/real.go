@@ -169,7 +169,7 @@ func Rootfs(t testing.TB) string {
 	check(t, os.Chmod(filepath.Join(root, "tmp"), 0o1777))
 	check(t, os.WriteFile(filepath.Join(root, "bin/busybox"), must[[]byte](t)(os.ReadFile(busybox)), 0o755))
 	for _, name := range []string{"sh", "sleep", "true", "false", "cat", "echo", "kill", "ps", "yes", "head", "dd", "tr",
-		"hostname", "id", "ls", "wc", "stty", "tty", "ip", "mount", "sysctl", "setsid", "seq", "readlink", "nc", "stat", "df"} {
+		"hostname", "id", "ls", "wc", "stty", "tty", "ip", "mount", "sysctl", "setsid", "seq", "readlink", "nc", "grep", "stat", "df"} {
 		check(t, os.Symlink("busybox", filepath.Join(root, "bin", name)))
 	}
 	return root

@@ -11,6 +11,7 @@ package wire
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -116,8 +117,11 @@ func (c *Conn) Receive() (head string, body []byte, files []*os.File, err error)
 	oob := make([]byte, unix.CmsgSpace(maxFiles*4))
 	n, oobn, flags, _, err := c.u.ReadMsgUnix(fixed[:], oob)
 	if err != nil {
-		if n == 0 && os.IsTimeout(err) {
+		if n <= 0 && os.IsTimeout(err) {
 			err = ErrIdle
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.EOF
 		}
 		return "", nil, nil, err
 	}
