@@ -48,7 +48,7 @@ func (s *Service) CreateContainer(ctx context.Context, req *runtimeapi.CreateCon
 func (s *Service) enter(req *runtimeapi.CreateContainerRequest, id string) (*sandbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sb := s.sandboxes[req.PodSandboxId]
+	sb := find(s.sandboxes, req.PodSandboxId)
 	switch {
 	case sb == nil:
 		return nil, noSandbox(req.PodSandboxId)

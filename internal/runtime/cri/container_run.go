@@ -13,7 +13,7 @@ import (
 func (s *Service) container(id string) *container {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.containers[id]
+	return find(s.containers, id)
 }
 
 func noContainer(id string) error {

@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"sort"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -91,7 +92,7 @@ func (c *container) user() *runtimeapi.ContainerUser {
 func (s *Service) ContainerStatus(_ context.Context, req *runtimeapi.ContainerStatusRequest) (*runtimeapi.ContainerStatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.containers[req.ContainerId]
+	c := find(s.containers, req.ContainerId)
 	if c == nil {
 		return nil, noContainer(req.ContainerId)
 	}
@@ -116,7 +117,7 @@ func (s *Service) listContainers(f *runtimeapi.ContainerFilter) []*runtimeapi.Co
 	out := []*runtimeapi.Container{}
 	for _, c := range s.containers {
 		cfg := c.record.Config
-		if f.GetId() != "" && f.Id != c.id || f.GetPodSandboxId() != "" && f.PodSandboxId != c.sandbox.id ||
+		if !strings.HasPrefix(c.id, f.GetId()) || !strings.HasPrefix(c.sandbox.id, f.GetPodSandboxId()) ||
 			f.GetState() != nil && f.State.State != c.state() || !selects(f.GetLabelSelector(), cfg.Labels) {
 			continue
 		}

@@ -18,7 +18,7 @@ import (
 func (s *Service) readySandbox(id string) (*sandbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sb := s.sandboxes[id]
+	sb := find(s.sandboxes, id)
 	if sb == nil {
 		return nil, noSandbox(id)
 	}

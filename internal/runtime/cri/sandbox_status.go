@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -69,7 +70,7 @@ func (s *sandbox) containerStatuses() []*runtimeapi.ContainerStatus {
 func (s *Service) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sb := s.sandboxes[req.PodSandboxId]
+	sb := find(s.sandboxes, req.PodSandboxId)
 	if sb == nil {
 		return nil, noSandbox(req.PodSandboxId)
 	}
@@ -110,7 +111,7 @@ func (s *Service) listSandboxes(f *runtimeapi.PodSandboxFilter) []*runtimeapi.Po
 	out := []*runtimeapi.PodSandbox{}
 	for _, sb := range s.sandboxes {
 		c := sb.config()
-		if f.GetId() != "" && f.Id != sb.id || f.GetState() != nil && f.State.State != sb.state() || !selects(f.GetLabelSelector(), c.Labels) {
+		if !strings.HasPrefix(sb.id, f.GetId()) || f.GetState() != nil && f.State.State != sb.state() || !selects(f.GetLabelSelector(), c.Labels) {
 			continue
 		}
 		out = append(out, &runtimeapi.PodSandbox{

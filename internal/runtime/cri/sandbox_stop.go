@@ -12,7 +12,7 @@ import (
 func (s *Service) sandbox(id string) *sandbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sandboxes[id]
+	return find(s.sandboxes, id)
 }
 
 // StopPodSandbox kills all that runs in the sandbox and gives its addresses back.

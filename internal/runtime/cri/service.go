@@ -84,9 +84,12 @@ func (s *Service) Close() error {
 	return err
 }
 
+// idLength is that of newID's hex digits.
+const idLength = 64
+
 // newID is random: IDs must never come again, also after the records are lost.
 func newID() string {
-	var b [32]byte
+	var b [idLength / 2]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }

@@ -436,3 +436,17 @@ func TestMountTable(t *testing.T) {
 		}
 	}
 }
+
+func TestFindTakesTheBeginningOfAnID(t *testing.T) {
+	a, b := 1, 2
+	m := map[string]*int{"abc1": &a, "abc2": &b, "ab": &a}
+	for id, want := range map[string]*int{"abc1": &a, "abc": nil, "ab": &a, "abc2": &b, "": nil, "x": nil} {
+		if got := find(m, id); got != want {
+			t.Errorf("%q: got %v, want %v", id, got, want)
+		}
+	}
+	full := strings.Repeat("a", idLength)
+	if find(map[string]*int{full + "b": &a}, full) != nil {
+		t.Error("a whole ID was taken for a beginning")
+	}
+}

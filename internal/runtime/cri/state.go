@@ -3,6 +3,7 @@ package cri
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -86,4 +87,22 @@ func (s *Service) cgroupParent(c *runtimeapi.PodSandboxConfig) string {
 		return filepath.Join("/", p)
 	}
 	return s.cfg.CgroupParent
+}
+
+// find looks an ID up, or the one that begins so: people at a terminal write the
+// beginning of an ID. One that fits several is as good as none.
+func find[T any](m map[string]*T, id string) *T {
+	if v := m[id]; v != nil || id == "" || len(id) == idLength {
+		return v
+	}
+	var found *T
+	for full, v := range m {
+		if strings.HasPrefix(full, id) {
+			if found != nil {
+				return nil
+			}
+			found = v
+		}
+	}
+	return found
 }

@@ -184,7 +184,7 @@ func (s *Service) ContainerStats(ctx context.Context, req *runtimeapi.ContainerS
 
 func (s *Service) listContainerStats(ctx context.Context, f *runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
 	return s.statsOf(ctx, s.selectContainers(false, func(c *container) bool {
-		return (f.GetId() == "" || f.Id == c.id) && (f.GetPodSandboxId() == "" || f.PodSandboxId == c.sandbox.id) &&
+		return strings.HasPrefix(c.id, f.GetId()) && strings.HasPrefix(c.sandbox.id, f.GetPodSandboxId()) &&
 			selects(f.GetLabelSelector(), c.record.Config.Labels)
 	}))
 }
@@ -320,7 +320,7 @@ func (s *Service) listPodStats(ctx context.Context, f *runtimeapi.PodSandboxStat
 	s.mu.Lock()
 	var picked []*sandbox
 	for _, sb := range s.sandboxes {
-		if sb.ready() && (f.GetId() == "" || f.Id == sb.id) && selects(f.GetLabelSelector(), sb.config().Labels) {
+		if sb.ready() && strings.HasPrefix(sb.id, f.GetId()) && selects(f.GetLabelSelector(), sb.config().Labels) {
 			picked = append(picked, sb)
 		}
 	}
