@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 )
@@ -31,6 +32,7 @@ type Loop struct {
 	workers int
 	queue   workqueue.TypedRateLimitingInterface[string]
 	synced  []cache.InformerSynced
+	beside  []func(context.Context)
 }
 
 // New makes a loop with that many workers.
@@ -51,18 +53,31 @@ func (l *Loop) Watch(informer cache.SharedIndexInformer, keys func(object any) [
 	if keys == nil {
 		keys = own
 	}
-	add := func(o any) {
-		if tombstone, ok := o.(cache.DeletedFinalStateUnknown); ok {
-			o = tombstone.Obj
+	return l.WatchChanges(informer, func(old, current any) []string {
+		if current == nil {
+			return keys(old)
 		}
-		for _, k := range keys(o) {
+		return keys(current)
+	})
+}
+
+// WatchChanges is Watch for those that need to know what changed: old is nil for
+// a new object, current is nil for one that is gone.
+func (l *Loop) WatchChanges(informer cache.SharedIndexInformer, keys func(old, current any) []string) error {
+	add := func(old, current any) {
+		for _, k := range keys(old, current) {
 			l.queue.Add(k)
 		}
 	}
 	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    add,
-		UpdateFunc: func(_, o any) { add(o) },
-		DeleteFunc: add,
+		AddFunc:    func(o any) { add(nil, o) },
+		UpdateFunc: add,
+		DeleteFunc: func(o any) {
+			if tombstone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = tombstone.Obj
+			}
+			add(o, nil)
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("%s controller: %w", l.Name, err)
@@ -70,6 +85,15 @@ func (l *Loop) Watch(informer cache.SharedIndexInformer, keys func(object any) [
 	l.synced = append(l.synced, registration.HasSynced)
 	return nil
 }
+
+// Needs makes Run wait for an informer that feeds no keys but is read.
+func (l *Loop) Needs(informer cache.SharedIndexInformer) {
+	l.synced = append(l.synced, informer.HasSynced)
+}
+
+// Beside runs a function as long as the loop runs; Run returns after it has
+// returned.
+func (l *Loop) Beside(run func(ctx context.Context)) { l.beside = append(l.beside, run) }
 
 func own(o any) []string {
 	key, err := cache.MetaNamespaceKeyFunc(o)
@@ -83,17 +107,20 @@ func own(o any) []string {
 func (l *Loop) Run(ctx context.Context) error {
 	unhook := context.AfterFunc(ctx, l.queue.ShutDown)
 	defer unhook()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for _, run := range l.beside {
+		workers.Go(func() { run(ctx) })
+	}
 	if !cache.WaitForCacheSync(ctx.Done(), l.synced...) {
 		return nil
 	}
-	var workers sync.WaitGroup
 	for range l.workers {
 		workers.Go(func() {
 			for l.next(ctx) {
 			}
 		})
 	}
-	workers.Wait()
 	return nil
 }
 
@@ -106,6 +133,8 @@ func (l *Loop) next(ctx context.Context) bool {
 	switch err := l.do(ctx, key); {
 	case err == nil:
 		l.queue.Forget(key)
+	case apierrors.IsConflict(err): // somebody else was faster, which is no failure
+		l.queue.AddRateLimited(key)
 	case ctx.Err() == nil:
 		slog.Warn("Reconciling failed", "controller", l.Name, "key", key, "err", err)
 		l.queue.AddRateLimited(key)
