@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -167,7 +168,7 @@ func (m *making) input(ctx context.Context, img Image, rootfs string) (spec.Inpu
 			ResolvConf: filepath.Join(etc, "resolv.conf"), Hostname: filepath.Join(etc, "hostname"), Hosts: filepath.Join(etc, "hosts"),
 		},
 	}
-	steps := []func(context.Context, *spec.Input) error{m.users, m.mounts, m.devices, m.seccomp, m.target}
+	steps := []func(context.Context, *spec.Input) error{m.users, m.mounts, m.imageVolumes, m.devices, m.seccomp, m.target}
 	for _, step := range steps {
 		if err := step(ctx, &in); err != nil {
 			return in, err
@@ -224,6 +225,26 @@ func (m *making) source(ctx context.Context, n int, mount *runtimeapi.Mount) (st
 		return "", fail(codes.InvalidArgument, "mount %s: path %q is mounted on %q but it is not a shared mount", mount.ContainerPath, mount.HostPath, point)
 	}
 	return source, nil
+}
+
+// imageVolumes makes the folders that the image declares as volumes, where a
+// read-only root would keep the container from writing to them.
+func (m *making) imageVolumes(_ context.Context, in *spec.Input) error {
+	if !in.Config.GetLinux().GetSecurityContext().GetReadonlyRootfs() {
+		return nil
+	}
+	in.Volumes = map[string]string{}
+	for at := range in.Image.Volumes {
+		dir, err := securejoin.SecureJoin(in.Rootfs, at)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("volume %s of the image: %w", at, err)
+		}
+		in.Volumes[at] = dir
+	}
+	return nil
 }
 
 func (m *making) devices(_ context.Context, in *spec.Input) (err error) {

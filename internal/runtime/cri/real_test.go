@@ -231,7 +231,9 @@ func testerImage() (*imagetest.Built, error) {
 	for _, applet := range []string{"sh", "echo", "sed", "sleep", "id", "cat"} {
 		layer = append(layer, imagetest.File{Path: "bin/" + applet, Type: tar.TypeSymlink, Link: "busybox", Mode: 0o777})
 	}
-	return imagetest.Build(imagetest.Image{Layers: []imagetest.Layer{layer}, Config: ocispec.ImageConfig{User: "tester", Cmd: []string{"sh"}}})
+	return imagetest.Build(imagetest.Image{Layers: []imagetest.Layer{layer}, Config: ocispec.ImageConfig{
+		User: "tester", Cmd: []string{"sh"}, Volumes: map[string]struct{}{"/new": {}, "/tmp": {}},
+	}})
 }
 
 // newRealFixture is a service over the real keeper and image store.
@@ -305,4 +307,28 @@ func TestKeeperIsReplaced(t *testing.T) {
 	if _, err := f.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
 		t.Error(err)
 	}
+}
+
+// A folder that the image declares as a volume can be written under a read-only root.
+func TestImageVolumesStayWritable(t *testing.T) {
+	f := newRealFixture(t)
+	pod := f.runPod("p")
+	config := containerConfigFor("app", "sh", "-c", "while :; do sleep 1; done")
+	config.Image.Image = realImageUser
+	config.Linux.SecurityContext.ReadonlyRootfs = true
+	config.Linux.SecurityContext.RunAsUser = &runtimeapi.Int64Value{Value: 0}
+	resp, err := f.CreateContainer(background, &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: config})
+	must(t, err)
+	_, err = f.StartContainer(background, &runtimeapi.StartContainerRequest{ContainerId: resp.ContainerId})
+	must(t, err)
+	out, err := f.ExecSync(background, &runtimeapi.ExecSyncRequest{ContainerId: resp.ContainerId, Cmd: []string{
+		"sh", "-c", "echo a > /tmp/x && echo b > /new/x && cat /tmp/x /new/x; echo c > /bin/x || echo refused",
+	}})
+	must(t, err)
+	if string(out.Stdout) != "a\nb\nrefused\n" {
+		t.Errorf("got %q, %q", out.Stdout, out.Stderr)
+	}
+	_, err = f.RemovePodSandbox(background, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: pod})
+	must(t, err)
+	f.wantNothingLeft()
 }

@@ -29,6 +29,9 @@ type Input struct {
 	// Mounts are Config.Mounts in the same order with their sources resolved:
 	// symbolic links followed, images mounted.
 	Mounts []string
+	// Volumes are folders that the image declares as volumes, by their place in
+	// the container: where they are in the mounted root file system.
+	Volumes map[string]string
 	// Devices are what each of Config.Devices stands for on the host.
 	Devices [][]specs.LinuxDevice
 	// Seccomp is the profile read for a Localhost profile.

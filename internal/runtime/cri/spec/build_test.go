@@ -139,6 +139,11 @@ func TestBuild(t *testing.T) {
 			in.Config.Linux.SecurityContext.NoNewPrivs = true
 			in.Config.Linux.SecurityContext.ReadonlyRootfs = true
 		},
+		"image-volumes": func(in *Input) {
+			in.Config.Linux.SecurityContext.ReadonlyRootfs = true
+			in.Volumes = map[string]string{"/var/lib/db/": "/run/containers/1/rootfs/var/lib/db", "/data": "/run/containers/1/rootfs/data"}
+			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/data", HostPath: "/mine"}}
+		},
 		"seccomp-default": func(in *Input) { in.Config.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{} },
 		"seccomp-localhost": func(in *Input) {
 			in.Config.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: "/p.json"}

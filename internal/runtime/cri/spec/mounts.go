@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -26,7 +27,7 @@ func setMounts(in *Input, s *specs.Spec) error {
 	free := func(ms []specs.Mount) []specs.Mount {
 		return slices.DeleteFunc(ms, func(m specs.Mount) bool { return taken[m.Destination] })
 	}
-	s.Mounts = append(append(free(kernelMounts(in)), free(podMounts(in))...), own...)
+	s.Mounts = append(append(append(free(kernelMounts(in)), free(podMounts(in))...), free(volumeMounts(in))...), own...)
 	sort.SliceStable(s.Mounts, func(i, j int) bool {
 		return depth(s.Mounts[i].Destination) < depth(s.Mounts[j].Destination)
 	})
@@ -94,6 +95,19 @@ func podMounts(in *Input) []specs.Mount {
 		}
 	}
 	return mounts
+}
+
+// volumeMounts keep the image's volumes writable under a read-only root: each is
+// bound onto itself, so it stays in the container's own layer.
+func volumeMounts(in *Input) []specs.Mount {
+	if !in.security().GetReadonlyRootfs() {
+		return nil
+	}
+	var out []specs.Mount
+	for _, at := range slices.Sorted(maps.Keys(in.Volumes)) {
+		out = append(out, specs.Mount{Destination: filepath.Clean(at), Type: "bind", Source: in.Volumes[at], Options: []string{"rbind", "rprivate", "rw"}})
+	}
+	return out
 }
 
 // ownMounts are those of the container's config. As a side effect the root is
