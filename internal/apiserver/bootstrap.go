@@ -22,20 +22,25 @@ const bootstrapWorkers = 16
 
 // bootstrap makes what must be there before the first client.
 func (s *Server) bootstrap(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	for _, name := range systemNamespaces {
 		g.Go(func() error {
-			if _, err := s.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"}); err == nil {
+			if _, err := s.client.CoreV1().Namespaces().Get(gctx, name, metav1.GetOptions{ResourceVersion: "0"}); err == nil {
 				return nil
 			}
 			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-			if _, err := s.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			if _, err := s.client.CoreV1().Namespaces().Create(gctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 				return fmt.Errorf("namespace %s: %w", name, err)
 			}
 			return nil
 		})
 	}
-	return g.Wait()
+	g.Go(func() error { return s.serviceCIDR(gctx) })
+	g.Go(func() error { return s.repairPorts(gctx) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.kubernetesService(ctx)
 }
 
 // bootstrapRoles makes the stock roles, and mends those that were changed and

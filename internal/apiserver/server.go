@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/proa-project/proa/internal/apiserver/alloc"
 	"github.com/proa-project/proa/internal/apiserver/authz"
 	"github.com/proa-project/proa/internal/apiserver/inprocess"
 	"github.com/proa-project/proa/internal/apiserver/openapi"
@@ -38,6 +39,7 @@ type Server struct {
 	rbac      *authz.RBAC
 	issuer    *token.Issuer
 	tokens    *token.Authenticator
+	ports     *alloc.Ports
 	lookup    token.Stores // filled with the stores
 	handler   lateHandler
 	ready     chan struct{}
@@ -188,6 +190,7 @@ func (s *Server) start(ctx context.Context) {
 		return
 	}
 	close(s.settled)
+	s.keepKubernetesService(ctx)
 }
 
 // LoopbackConfig is a client of this server in the same process, as

@@ -55,12 +55,16 @@ func (s *Server) storages() (served, error) {
 	for gvr, store := range made {
 		all.add(gvr.GroupVersion(), gvr.Resource, store)
 	}
+	// Subresources are copies of their store: what they share is set before.
 	s.addNamespaces(all)
-	for gvr, store := range made { // after addNamespaces, which changes its store
+	services := s.serviceAllocation()
+	services.store.AfterDelete = services.AfterDelete
+	for gvr, store := range made {
 		for name := range store.Resource().Subresources {
 			all.add(gvr.GroupVersion(), gvr.Resource+"/"+name, store.Sub(name))
 		}
 	}
+	services.store.BeginCreate, services.store.BeginUpdate = services.BeginCreate, services.BeginUpdate
 	if err := s.addPodEndpoints(all); err != nil {
 		return nil, err
 	}
