@@ -72,7 +72,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	recorder := events.New(ctx, a.cfg.Client, a.cfg.NodeName)
+	// Events outlive ctx by a moment: those of the last turns are still taken.
+	recorder := events.New(context.WithoutCancel(ctx), a.cfg.Client, a.cfg.NodeName)
 	defer recorder.Shutdown()
 	a.sender = loop.NewSender(ctx, a.cfg.Client, a.cfg.Clock, a.cfg.Log)
 	if err := a.compose(runtimeName, kept, recorder); err != nil {
@@ -141,6 +142,12 @@ func hookClient() *http.Client {
 // serve feeds the loop until ctx ends or a part fails.
 func (a *Agent) serve(ctx context.Context, seen map[types.UID]observe.Snapshot, kept map[types.UID]journal.Entry) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	informer := a.cfg.Informers.Core().V1().Pods().Informer()
+	registration, err := informer.AddEventHandler(a.handler())
+	if err != nil {
+		return fmt.Errorf("node agent: watch pods: %w", err)
+	}
 	var wg sync.WaitGroup
 	part := func(name string, run func() error) {
 		wg.Go(func() {
@@ -158,11 +165,6 @@ func (a *Agent) serve(ctx context.Context, seen map[types.UID]observe.Snapshot, 
 		part("static pods", func() error { return a.static(ctx, static) })
 	} else {
 		close(static)
-	}
-	informer := a.cfg.Informers.Core().V1().Pods().Informer()
-	registration, err := informer.AddEventHandler(a.handler())
-	if err != nil {
-		cancel(fmt.Errorf("node agent: watch pods: %w", err))
 	}
 	wg.Go(func() {
 		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) && wait(ctx, static) {

@@ -8,6 +8,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/proa-project/proa/internal/node/container"
 	"github.com/proa-project/proa/internal/node/podlife"
 )
 
@@ -27,10 +28,10 @@ func sandboxOf(s *runtimeapi.PodSandboxStatus) podlife.Sandbox {
 
 func instanceOf(s *runtimeapi.ContainerStatus, c *runtimeapi.Container) podlife.Instance {
 	inst := podlife.Instance{
-		ID: s.GetId(), Name: s.GetLabels()[LabelContainerName], SandboxID: c.GetPodSandboxId(),
+		ID: s.GetId(), Name: s.GetLabels()[container.LabelContainerName], SandboxID: c.GetPodSandboxId(),
 		Attempt: attempt(s), State: stateOf(s.GetState()),
 		CreatedAt: at(s.GetCreatedAt()), StartedAt: at(s.GetStartedAt()), FinishedAt: at(s.GetFinishedAt()),
-		Hash: s.GetAnnotations()[AnnotationHash], Image: imageOf(s), ImageRef: s.GetImageRef(), LogPath: s.GetLogPath(),
+		Hash: s.GetAnnotations()[container.AnnotationHash], Image: imageOf(s), ImageRef: s.GetImageRef(), LogPath: s.GetLogPath(),
 		User: userOf(s.GetUser()), StopSignal: signalOf(s.GetStopSignal()),
 	}
 	if inst.Name == "" {
@@ -62,7 +63,7 @@ func stateOf(s runtimeapi.ContainerState) podlife.InstanceState {
 
 // attempt is the restart count: as annotated by the stock agent, and as the CRI has it.
 func attempt(s *runtimeapi.ContainerStatus) int {
-	if n, err := strconv.Atoi(s.GetAnnotations()[AnnotationRestartCount]); err == nil {
+	if n, err := strconv.Atoi(s.GetAnnotations()[container.AnnotationRestartCount]); err == nil {
 		return n
 	}
 	return int(s.GetMetadata().GetAttempt())

@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/proa-project/proa/internal/node/container"
 	"github.com/proa-project/proa/internal/node/podlife"
 )
 
@@ -25,7 +26,7 @@ const (
 // runtime says comes first.
 func terminationMessage(s *runtimeapi.ContainerStatus, inst podlife.Instance) string {
 	text := readMessage(s)
-	policy := s.GetAnnotations()[AnnotationTerminationMessagePolicy]
+	policy := s.GetAnnotations()[container.AnnotationMessagePolicy]
 	if text == "" && inst.ExitCode != 0 && policy == string(v1.TerminationMessageFallbackToLogsOnError) && s.GetLogPath() != "" {
 		text = endOfLog(s.GetLogPath())
 	}
@@ -39,7 +40,7 @@ func terminationMessage(s *runtimeapi.ContainerStatus, inst podlife.Instance) st
 }
 
 func readMessage(s *runtimeapi.ContainerStatus) string {
-	path := s.GetAnnotations()[AnnotationTerminationMessagePath]
+	path := s.GetAnnotations()[container.AnnotationMessagePath]
 	if path == "" {
 		return ""
 	}

@@ -12,22 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/proa-project/proa/internal/node/container"
 	"github.com/proa-project/proa/internal/node/cri"
 	"github.com/proa-project/proa/internal/node/podlife"
-)
-
-// Labels and annotations that tie what is in the runtime to pods; the names are
-// those of the stock node agent, so that either finds the other's pods.
-const (
-	LabelPodUID        = "io.kubernetes.pod.uid"
-	LabelPodName       = "io.kubernetes.pod.name"
-	LabelPodNamespace  = "io.kubernetes.pod.namespace"
-	LabelContainerName = "io.kubernetes.container.name"
-
-	AnnotationHash                     = "io.kubernetes.container.hash"
-	AnnotationRestartCount             = "io.kubernetes.container.restartCount"
-	AnnotationTerminationMessagePath   = "io.kubernetes.container.terminationMessagePath"
-	AnnotationTerminationMessagePolicy = "io.kubernetes.container.terminationMessagePolicy"
 )
 
 // Snapshot is what the runtime had of one pod.
@@ -57,7 +44,7 @@ func New(runtime cri.Runtime) *Observer {
 // Pod looks at one pod.
 func (o *Observer) Pod(ctx context.Context, uid types.UID) (Snapshot, error) {
 	snap := Snapshot{Seq: o.seq.Add(1), UID: uid}
-	selector := map[string]string{LabelPodUID: string(uid)}
+	selector := map[string]string{container.LabelPodUID: string(uid)}
 	sandboxes, err := o.runtime.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{
 		Filter: &runtimeapi.PodSandboxFilter{LabelSelector: selector},
 	})
@@ -110,7 +97,7 @@ func (o *Observer) fill(ctx context.Context, snap *Snapshot, sandboxes []*runtim
 	}
 	for _, c := range containers {
 		if snap.Name == "" {
-			snap.Namespace, snap.Name = c.Labels[LabelPodNamespace], c.Labels[LabelPodName]
+			snap.Namespace, snap.Name = c.Labels[container.LabelPodNamespace], c.Labels[container.LabelPodName]
 		}
 		inst, err := o.instance(ctx, c)
 		if gone(err) {

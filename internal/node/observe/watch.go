@@ -11,6 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/utils/clock"
 
+	"github.com/proa-project/proa/internal/node/container"
 	"github.com/proa-project/proa/internal/node/cri"
 )
 
@@ -109,14 +110,14 @@ func (o *Observer) list(ctx context.Context) (map[types.UID]*items, error) {
 		return out[types.UID(uid)]
 	}
 	for _, s := range sandboxes.Items {
-		if uid := s.Labels[LabelPodUID]; uid != "" {
+		if uid := s.Labels[container.LabelPodUID]; uid != "" {
 			of(uid).sandboxes = append(of(uid).sandboxes, s)
 		}
 	}
 	present := map[string]bool{}
 	for _, c := range containers.Containers {
 		present[c.Id] = true
-		if uid := c.Labels[LabelPodUID]; uid != "" {
+		if uid := c.Labels[container.LabelPodUID]; uid != "" {
 			of(uid).containers = append(of(uid).containers, c)
 		}
 	}
