@@ -70,14 +70,14 @@ func hostDevices() ([]specs.LinuxDevice, error) { return devicesAt("/dev") }
 
 // devicesAt is the device at a path, or all devices below a folder.
 func devicesAt(path string) ([]specs.LinuxDevice, error) {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
 	}
 	var out []specs.LinuxDevice
-	err = filepath.WalkDir(real, func(at string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(resolved, func(at string, e fs.DirEntry, err error) error {
 		if err != nil {
-			if at == real {
+			if at == resolved {
 				return err
 			}
 			return nil // gone while we walked
@@ -85,13 +85,13 @@ func devicesAt(path string) ([]specs.LinuxDevice, error) {
 		if e.IsDir() {
 			switch e.Name() {
 			case "pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev":
-				if at != real {
+				if at != resolved {
 					return filepath.SkipDir
 				}
 			}
 			return nil
 		}
-		if e.Type()&fs.ModeDevice == 0 || e.Name() == "console" && at != real {
+		if e.Type()&fs.ModeDevice == 0 || e.Name() == "console" && at != resolved {
 			return nil
 		}
 		d, err := oci.DeviceFromPath(at)
@@ -101,11 +101,11 @@ func devicesAt(path string) ([]specs.LinuxDevice, error) {
 		if err != nil {
 			return err
 		}
-		d.Path = path + strings.TrimPrefix(at, real) // as asked for, not as resolved
+		d.Path = path + strings.TrimPrefix(at, resolved) // as asked for, not as resolved
 		out = append(out, *d)
 		return nil
 	})
-	if err == nil && len(out) == 0 && real != "/dev" {
+	if err == nil && len(out) == 0 && resolved != "/dev" {
 		return nil, fmt.Errorf("no device at %s", path)
 	}
 	return out, err
@@ -115,7 +115,7 @@ func devicesAt(path string) ([]specs.LinuxDevice, error) {
 type mountTable struct{ points map[string]string } // mount point → optional fields
 
 // readMounts parses /proc/self/mountinfo, proc_pid_mountinfo(5).
-var readMounts = func() (mountTable, error) {
+func readMounts() (mountTable, error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return mountTable{}, err
