@@ -27,7 +27,7 @@ type httpProber struct {
 func newHTTPProber() *httpProber {
 	base := func() *http.Transport {
 		return &http.Transport{
-			TLSClientConfig:    &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // Probes ask whether, not who: pods serve certificates of their own.
+			TLSClientConfig:    &tls.Config{InsecureSkipVerify: true}, // Probes ask whether, not who: pods serve certificates of their own.
 			DisableKeepAlives:  true,
 			DisableCompression: true,
 			DialContext:        dialer(0).DialContext,

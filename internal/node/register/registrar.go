@@ -313,7 +313,9 @@ func (r *Registrar) getOrCreate(ctx context.Context, desired *v1.Node, now time.
 			return existing, err
 		}
 	}
-	created, err := nodes.Create(ctx, Merge(desired, desired, now), metav1.CreateOptions{})
+	blank := desired.DeepCopy()
+	blank.Status.Conditions = nil // so that all of them begin now
+	created, err := nodes.Create(ctx, Merge(blank, desired, now), metav1.CreateOptions{})
 	switch {
 	case err == nil:
 		r.cfg.Log.Info("node registered", "node", r.cfg.Name)

@@ -61,6 +61,11 @@ func TestNodeBecomesReadyWithItsRuntime(t *testing.T) {
 	if isReady(node) || node.Status.NodeInfo.ContainerRuntimeVersion != "proa://0.1" {
 		t.Errorf("before the network: %+v", node.Status)
 	}
+	for _, c := range node.Status.Conditions {
+		if c.LastTransitionTime.IsZero() || c.LastHeartbeatTime.IsZero() {
+			t.Errorf("%s has no times", c.Type)
+		}
+	}
 	runtime.ready.Store(true)
 	r.Nudge()
 	eventually(t, client, "ready", isReady)

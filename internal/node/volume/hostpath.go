@@ -21,8 +21,8 @@ var hostPathKinds = map[v1.HostPathType]string{
 	v1.HostPathBlockDev:          "block device",
 }
 
-// checkHostPath makes what the type lets it make and refuses what doesn't fit. An unset type checks nothing; the runtime
-// makes a missing folder then.
+// checkHostPath makes what the type lets it make and refuses what doesn't fit. An unset type checks nothing; a missing
+// folder is made then when a container mounts it.
 func checkHostPath(source *v1.HostPathVolumeSource) error {
 	if source.Type == nil || *source.Type == v1.HostPathUnset {
 		return nil

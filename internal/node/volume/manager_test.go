@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,12 +47,13 @@ func newRig(t *testing.T, objects ...runtime.Object) *rig {
 	}
 	r := &rig{t: t, client: fake.NewClientset(objects...), root: filepath.Join(t.TempDir(), "pods"), changed: make(chan types.UID, 100), life: time.Hour}
 	r.client.PrependReactor("create", "serviceaccounts", r.issue)
-	r.start()
+	// Registered first, to come last: while a Manager runs, it mounts.
 	t.Cleanup(func() {
 		if err := unmountBelow(r.root); err != nil {
 			t.Error(err)
 		}
 	})
+	r.start()
 	return r
 }
 
@@ -196,6 +199,9 @@ func TestLifeOfAPodsVolumes(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(r.root); err != nil || len(entries) != 0 {
 		t.Errorf("left behind: %v %v", entries, err)
+	}
+	if len(r.m.objects.held) != 0 || len(r.m.users) != 0 || len(r.m.pods) != 0 {
+		t.Errorf("still watched: %v", r.m.users)
 	}
 }
 
@@ -374,6 +380,50 @@ func TestMounts(t *testing.T) {
 	if uids, err := r.m.Present(); err != nil || len(uids) != 1 || uids[0] != pod.UID {
 		t.Errorf("present: %v %v", uids, err)
 	}
+}
+
+func TestMountsWithoutAFolderOfTheirOwn(t *testing.T) {
+	r := newRig(t)
+	missing := filepath.Join(t.TempDir(), "not", "there")
+	pod := podWith(
+		volumeOf("host", v1.VolumeSource{HostPath: &v1.HostPathVolumeSource{Path: missing}}),
+		volumeOf("image", v1.VolumeSource{Image: &v1.ImageVolumeSource{Reference: "example.com/data:1"}}))
+	pod.Spec.Containers[0].VolumeMounts[1].SubPath = "sub"
+	r.setup(pod)
+	mounts, err := r.m.Mounts(context.Background(), pod, &pod.Spec.Containers[0], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(missing); err != nil || !info.IsDir() || mounts[0].HostPath != missing {
+		t.Errorf("host path: %v %v %v", mounts[0], info, err)
+	}
+	if m := mounts[1]; m.HostPath != "" || m.GetImage().GetImage() != "example.com/data:1" || m.ImageSubPath != "sub" || !m.Readonly {
+		t.Errorf("image: %v", m)
+	}
+}
+
+func TestClusterTrustBundles(t *testing.T) {
+	bundle := func(name, signer, label string, certs ...string) *certificatesv1.ClusterTrustBundle {
+		b := &certificatesv1.ClusterTrustBundle{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: "1", Labels: map[string]string{"k": label}}}
+		b.Spec.SignerName = signer
+		for _, cert := range certs {
+			b.Spec.TrustBundle += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte(cert)}))
+		}
+		return b
+	}
+	one, two := bundle("one", "example.com/s", "a", "1", "2"), bundle("two", "example.com/s", "a", "2", "3")
+	r := newRig(t, one, two, bundle("three", "example.com/s", "b", "4"))
+	pod := podWith(volumeOf("v", v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{Sources: []v1.VolumeProjection{
+		{ClusterTrustBundle: &v1.ClusterTrustBundleProjection{Name: ptr.To("one"), Path: "named"}},
+		{ClusterTrustBundle: &v1.ClusterTrustBundleProjection{Name: ptr.To("none"), Path: "none", Optional: ptr.To(true)}},
+		{ClusterTrustBundle: &v1.ClusterTrustBundleProjection{SignerName: ptr.To("example.com/s"), Path: "signed",
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"k": "a"}}}},
+	}}}))
+	r.setup(pod)
+	r.reads(r.path(pod, "v", "named"), one.Spec.TrustBundle)
+	r.reads(r.path(pod, "v", "none"), "")
+	// Each certificate once, in a stable order.
+	r.reads(r.path(pod, "v", "signed"), bundle("", "", "", "1", "2", "3").Spec.TrustBundle)
 }
 
 func TestSubPathStaysInItsVolume(t *testing.T) {

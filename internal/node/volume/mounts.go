@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -35,20 +37,9 @@ func (m *Manager) mount(pod *v1.Pod, c *v1.Container, index int, env map[string]
 	if vol == nil {
 		return nil, fmt.Errorf("volume %q of container %q is not among the pod's", want.Name, c.Name)
 	}
-	hostPath, err := m.hostPath(pod, vol)
-	if err != nil {
-		return nil, err
-	}
 	subPath, err := expandSubPath(want, c.Name, env)
 	if err != nil {
 		return nil, err
-	}
-	if subPath != "" {
-		target := filepath.Join(m.podDir(pod.UID), subPathsFolder, vol.Name, c.Name, strconv.Itoa(index))
-		if err := pinSubPath(hostPath, subPath, target); err != nil {
-			return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", want.Name, c.Name, err)
-		}
-		hostPath = target
 	}
 	propagation, err := propagationOf(want)
 	if err != nil {
@@ -58,18 +49,46 @@ func (m *Manager) mount(pod *v1.Pod, c *v1.Container, index int, env map[string]
 	if err != nil {
 		return nil, fmt.Errorf("failed to resolve recursive read-only mode: %w", err)
 	}
-	containerPath := want.MountPath
-	if !filepath.IsAbs(containerPath) {
-		containerPath = "/" + containerPath
-	}
-	return &runtimeapi.Mount{
-		ContainerPath:     containerPath,
-		HostPath:          hostPath,
-		Readonly:          want.ReadOnly || writtenByUs(vol),
+	out := &runtimeapi.Mount{
+		ContainerPath:     want.MountPath,
+		Readonly:          want.ReadOnly || neverWritten(vol),
 		RecursiveReadOnly: recursive,
 		Propagation:       propagation,
 		MountOptions:      want.BindMountOptions,
-	}, nil
+	}
+	if !filepath.IsAbs(out.ContainerPath) {
+		out.ContainerPath = "/" + out.ContainerPath
+	}
+	if vol.Image != nil {
+		// The agent has pulled it; the runtime mounts it.
+		out.Image, out.ImageSubPath = &runtimeapi.ImageSpec{Image: vol.Image.Reference, UserSpecifiedImage: vol.Image.Reference}, subPath
+		return out, nil
+	}
+	target := filepath.Join(m.podDir(pod.UID), subPathsFolder, vol.Name, c.Name, strconv.Itoa(index))
+	if out.HostPath, err = m.source(pod, vol, subPath, target); err != nil {
+		return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", want.Name, c.Name, err)
+	}
+	return out, nil
+}
+
+// source is what is mounted: the volume, or what its subPath names, pinned at target.
+func (m *Manager) source(pod *v1.Pod, vol *v1.Volume, subPath, target string) (string, error) {
+	hostPath, err := m.hostPath(pod, vol)
+	if err != nil {
+		return "", err
+	}
+	if vol.HostPath != nil {
+		// Of no type: a missing folder is made, as upstream's runtimes do. (Of another type, it is there.)
+		if _, err := os.Lstat(hostPath); errors.Is(err, fs.ErrNotExist) {
+			if err := os.MkdirAll(hostPath, 0o755); err != nil {
+				return "", err
+			}
+		}
+	}
+	if subPath == "" {
+		return hostPath, nil
+	}
+	return target, pinSubPath(hostPath, subPath, target)
 }
 
 func pinSubPath(hostPath, subPath, target string) error {
@@ -89,7 +108,10 @@ func findVolume(pod *v1.Pod, name string) *v1.Volume {
 	return &pod.Spec.Volumes[i]
 }
 
-// writtenByUs tells volumes that no container may write, whatever its mount says.
+// neverWritten tells volumes that no container may write, whatever its mount says.
+func neverWritten(vol *v1.Volume) bool { return vol.Image != nil || writtenByUs(vol) }
+
+// writtenByUs tells volumes whose contents come from the API.
 func writtenByUs(vol *v1.Volume) bool {
 	return vol.ConfigMap != nil || vol.Secret != nil || vol.DownwardAPI != nil || vol.Projected != nil
 }

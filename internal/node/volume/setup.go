@@ -168,8 +168,12 @@ func (m *Manager) bringUp(state *podState, src *sources, volumes []*v1.Volume) e
 }
 
 func (m *Manager) bringUpOne(state *podState, src *sources, vol *v1.Volume) error {
-	if vol.HostPath != nil {
+	switch {
+	case vol.HostPath != nil:
 		return checkHostPath(vol.HostPath)
+	case vol.Image != nil:
+		// The agent pulls it as it does containers' images; nothing is to be made here.
+		return nil
 	}
 	dir, err := m.hostPath(state.pod, vol)
 	if err != nil {
