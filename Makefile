@@ -1,7 +1,7 @@
 # proa: two commands do it all — `sudo make up` and `sudo make test`.
 
 export PATH := $(PATH):/usr/local/go/bin
-export GOFLAGS := -buildvcs=false -trimpath
+export GOFLAGS := -buildvcs=false
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.1.0-dev)
 LDFLAGS   := -s -w -X github.com/proa-project/proa/internal/kit/version.Proa=$(VERSION)
@@ -19,27 +19,23 @@ help: ## list the targets
 setup: ## install what is missing on a Debian-like machine
 	@hack/setup.sh
 
-build: bin/proa bin/proa-keeper bin/pause bin/quickstart.tar ## build bin/proa and bin/proa-keeper
+build: bin/proa bin/proa-keeper bin/quickstart.tar ## build bin/proa and bin/proa-keeper
 
-# Go knows best what is up to date.
+# Go knows best what is up to date. With the flags that tests are built with, so
+# that the two share one build cache; a release is built without cgo.
 .PHONY: bin/proa bin/proa-keeper
 bin/proa:
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/proa
+	go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/proa
 
 # The keeper holds C code (libcontainer's namespace joining, libseccomp) and is
-# linked statically, so that one file runs on any distribution.
+# linked statically, so that one file runs on any distribution. pause comes with it.
 bin/proa-keeper:
-	@mkdir -p bin
-	CGO_ENABLED=1 go build -tags 'seccomp netgo osusergo' -ldflags '$(LDFLAGS) -linkmode external -extldflags "-static"' -o $@ ./cmd/proa-keeper
+	internal/runtime/pause/keeper.sh bin $(VERSION)
 
-bin/pause: $(wildcard internal/runtime/pause/*.c internal/runtime/pause/*.S internal/runtime/pause/build.sh)
+bin/quickstart.tar: $(wildcard cmd/quickstart/*.go cmd/quickstart/generate/*.go internal/runtime/images/imagetest/*.go)
 	@mkdir -p bin
-	internal/runtime/pause/build.sh $@
-
-bin/quickstart.tar: $(wildcard cmd/quickstart/*.go internal/quickstart/*.go internal/quickstart/*/*.go)
-	@mkdir -p bin
-	go run ./internal/quickstart/generate -o $@
+	go run ./cmd/quickstart/generate -o $@
 
 up: setup build ## start a cluster and run a first pod
 	bin/proa up --data-dir $(DATA_DIR)

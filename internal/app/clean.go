@@ -17,6 +17,7 @@ import (
 
 	"github.com/proa-project/proa/internal/kit/layout"
 	"github.com/proa-project/proa/internal/network"
+	"github.com/proa-project/proa/internal/proxy"
 	"github.com/proa-project/proa/internal/runtime/keeper"
 )
 
@@ -42,6 +43,7 @@ func Clean(ctx context.Context, l layout.Layout, purge bool) error {
 		unmountBelow(l.Run),
 		unmountBelow(l.Data),
 		network.Remove(l.ID),
+		proxy.Remove(l.ID),
 	)
 	if err != nil {
 		return err // with something still mounted, nothing may be removed

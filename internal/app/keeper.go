@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,43 +19,49 @@ import (
 const keeperStart = 10 * time.Second
 
 // openKeeper connects to the cluster's keeper, and starts one if none answers.
-// It is detached: it lives on when we end.
 func openKeeper(ctx context.Context, l layout.Layout, binaries string) (*keeper.Client, error) {
 	if client, err := keeper.Dial(l.KeeperSocket()); err == nil {
 		return client, nil
 	}
-	if err := spawnKeeper(l, binaries); err != nil {
-		return nil, err
+	if err := spawnKeeper(ctx, l, binaries); err != nil {
+		return nil, fmt.Errorf("start proa-keeper: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, keeperStart)
-	defer cancel()
-	for {
-		client, err := keeper.Dial(l.KeeperSocket())
-		if err == nil {
-			return client, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("proa-keeper does not answer: %w; see %s", err, l.KeeperLog())
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
+	return keeper.Dial(l.KeeperSocket())
 }
 
-func spawnKeeper(l layout.Layout, binaries string) error {
+// spawnKeeper starts a keeper that lives on when we end, and returns when it serves.
+func spawnKeeper(ctx context.Context, l layout.Layout, binaries string) error {
 	log, err := os.OpenFile(l.KeeperLog(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the keeper's log: %w", err)
+		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(binaries, "proa-keeper"), "--run-dir", l.Run, "--pause", filepath.Join(binaries, "pause"))
+	ready, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	cmd := exec.Command(filepath.Join(binaries, "proa-keeper"), "-run", l.Run, "-pause", filepath.Join(binaries, "pause"), "-ready-fd", "3")
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{w}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start proa-keeper: %w; `make build` makes it beside proa", err)
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("%w; `make build` makes it beside proa", err)
 	}
 	go func() { _ = cmd.Wait() }() // if it ends before we do, it must not stay a zombie
+
+	// It closes its end when it serves; so does the kernel if it dies.
+	if err := ready.SetReadDeadline(time.Now().Add(keeperStart)); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { ready.Close() })
+	defer stop()
+	if _, err := ready.Read(make([]byte, 1)); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("no answer: %w; see %s", err, l.KeeperLog())
+	}
 	return nil
 }
 

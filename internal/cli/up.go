@@ -49,7 +49,7 @@ func up(ctx context.Context, out, progress io.Writer, c ServerConfig) error {
 		if err := examine(progress, c); err != nil {
 			return err
 		}
-		if err := spawn(progress, c); err != nil {
+		if err := spawn(ctx, progress, c); err != nil {
 			return err
 		}
 	case err != nil:
@@ -79,7 +79,7 @@ func examine(w io.Writer, c ServerConfig) error {
 
 // spawn starts the server detached from this terminal and waits until it says
 // that its node is Ready, or what went wrong.
-func spawn(progress io.Writer, c ServerConfig) error {
+func spawn(ctx context.Context, progress io.Writer, c ServerConfig) error {
 	if err := c.Layout.Make(); err != nil {
 		return err
 	}
@@ -105,6 +105,8 @@ func spawn(progress io.Writer, c ServerConfig) error {
 	if err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
+	stop := context.AfterFunc(ctx, func() { r.Close() })
+	defer stop()
 	if err := follow(progress, r); err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -116,7 +118,7 @@ func spawn(progress io.Writer, c ServerConfig) error {
 // follow shows each stage that takes long, until the server is ready.
 func follow(progress io.Writer, r io.Reader) error {
 	lines := make(chan string)
-	go func() {
+	go func() { // ends with the pipe
 		defer close(lines)
 		for s := bufio.NewScanner(r); s.Scan(); {
 			lines <- s.Text()

@@ -69,7 +69,7 @@ func Desired(cfg Config, m Machine, s State) *v1.Node {
 			KubeletVersion:          cfg.Version,
 			OperatingSystem:         m.OS,
 			Architecture:            m.Arch,
-			Swap:                    &v1.NodeSwapStatus{Capacity: &m.SwapBytes},
+			Swap:                    swapOf(m),
 		},
 		Images:          s.Images,
 		RuntimeHandlers: s.Handlers,
@@ -258,4 +258,12 @@ func isReady(node *v1.Node) bool {
 		}
 	}
 	return false
+}
+
+// swapOf the machine; nil when it has none.
+func swapOf(m Machine) *v1.NodeSwapStatus {
+	if m.SwapBytes == 0 {
+		return nil
+	}
+	return &v1.NodeSwapStatus{Capacity: &m.SwapBytes}
 }

@@ -1,0 +1,273 @@
+// Package app is the composition root: it makes every component, joins them, and
+// starts and stops them in order. Nothing but main imports it.
+//
+//	lock ─▶ cluster.json ─┬▶ etcd ──────┐
+//	                      ├▶ keys       ├▶ API server ─▶ informers ─▶ scheduler, controllers
+//	                      ├▶ keeper     │                     └─────▶ node agent ─▶ Ready
+//	                      ├▶ images ────┼▶ CRI service ──────────────────┘
+//	                      └▶ network ───┘
+//
+// Stopping goes the other way round and ends no container: pods live on in the
+// keeper and are found again at the next start.
+package app
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/proa-project/proa/internal/apiserver"
+	"github.com/proa-project/proa/internal/cli"
+	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/etcd"
+	"github.com/proa-project/proa/internal/kit/layout"
+	"github.com/proa-project/proa/internal/kit/version"
+	"github.com/proa-project/proa/internal/network"
+	"github.com/proa-project/proa/internal/pki"
+	"github.com/proa-project/proa/internal/runtime/images"
+	"github.com/proa-project/proa/internal/runtime/keeper"
+)
+
+// server is one cluster's running server.
+type server struct {
+	config  cli.ServerConfig
+	layout  layout.Layout
+	cluster cluster
+	log     *slog.Logger
+
+	// What start makes, in parallel; see the diagram above.
+	etcd        *etcd.Store
+	credentials *credentials
+	keeper      *keeper.Client
+	images      *images.Store
+	network     *network.Network
+	api         *apiserver.Server
+	closers     []func() error // of parts made later, the last one closed first
+
+	mu        sync.Mutex
+	ready     bool
+	keeperPID int
+}
+
+// Run runs a whole cluster until ctx ends or a component fails.
+func Run(ctx context.Context, c cli.ServerConfig) error {
+	if os.Geteuid() != 0 {
+		return errors.New("proa makes namespaces and mounts: run it as root (sudo)")
+	}
+	setUpLogs()
+	if err := c.Layout.Make(); err != nil {
+		return err
+	}
+	unlock, err := awaitLock(ctx, c.Layout.Lock())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s := &server{config: c, layout: c.Layout, log: slog.Default()}
+	if s.cluster, err = loadCluster(c.Layout.Cluster(), c.APIPort); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+func (s *server) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	components, ctx := errgroup.WithContext(ctx)
+	mux := http.NewServeMux()
+	components.Go(func() error { return control.Serve(ctx, s.layout.Control(), mux, s.status, stop) })
+
+	err := s.start(ctx, components)
+	if err != nil {
+		stop()
+	}
+	failure := components.Wait()
+	s.close()
+	if err == nil {
+		err = failure
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// start brings everything up; it returns when the node is Ready.
+func (s *server) start(ctx context.Context, components *errgroup.Group) error {
+	began := time.Now()
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	s.log.Info("Prepared", "after", time.Since(began))
+	if err := s.startAPI(ctx, components); err != nil {
+		return err
+	}
+	s.log.Info("API server is ready", "after", time.Since(began))
+	if err := s.startComponents(ctx, components); err != nil {
+		return err
+	}
+	s.log.Info("Node is ready", "after", time.Since(began))
+	s.mu.Lock()
+	s.ready = true
+	s.mu.Unlock()
+	s.config.Ready()
+	return nil
+}
+
+// prepare does, side by side, everything that needs no API server.
+func (s *server) prepare(ctx context.Context) error {
+	s.config.Progress("Starting etcd, the keeper and the image store")
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		s.etcd, err = etcd.Start(ctx, s.etcdConfig())
+		return err
+	})
+	g.Go(func() (err error) {
+		s.credentials, err = makeCredentials(s.layout.PKI(), s.cluster)
+		return err
+	})
+	g.Go(func() (err error) {
+		s.network, err = network.New(network.Config{
+			ClusterID:   s.layout.ID,
+			PodCIDR:     s.cluster.podRange(),
+			ClusterCIDR: s.cluster.Ranges.Cluster,
+			ServiceCIDR: s.cluster.Ranges.Service,
+			StateDir:    s.layout.Network(),
+		})
+		return err
+	})
+	if s.config.CRISocket == "" {
+		g.Go(func() error { return s.openRuntime(ctx) })
+	}
+	return g.Wait()
+}
+
+func (s *server) etcdConfig() etcd.Config {
+	c := etcd.Config{Dir: s.layout.Etcd(), Endpoints: s.config.Etcd.Endpoints}
+	return c
+}
+
+// openRuntime opens what our own container runtime stands on.
+func (s *server) openRuntime(ctx context.Context) error {
+	var g errgroup.Group
+	g.Go(func() error {
+		binaries, err := binariesDir()
+		if err != nil {
+			return err
+		}
+		if s.keeper, err = openKeeper(ctx, s.layout, binaries); err != nil {
+			return err
+		}
+		v, err := s.keeper.Version(ctx)
+		if err != nil {
+			return fmt.Errorf("keeper: %w", err)
+		}
+		s.mu.Lock()
+		s.keeperPID = v.PID
+		s.mu.Unlock()
+		return nil
+	})
+	g.Go(func() (err error) {
+		s.images, err = images.Open(ctx, images.Config{Root: s.layout.Images(), RegistriesConfigPath: s.layout.Registries()})
+		return err
+	})
+	return g.Wait()
+}
+
+func (s *server) startAPI(ctx context.Context, components *errgroup.Group) error {
+	s.config.Progress("Starting the API server")
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(s.cluster.APIPort))
+	if err != nil {
+		return fmt.Errorf("API server: %w; stop what listens there, or name another port with --api-port", err)
+	}
+	cert, key, err := pki.PEM(s.credentials.serving)
+	if err != nil {
+		return err
+	}
+	s.api, err = apiserver.New(ctx, apiserver.Config{
+		Etcd:               s.etcd.Client(),
+		Listener:           listener,
+		ServingCert:        cert,
+		ServingKey:         key,
+		ClientCA:           s.credentials.authority.CertPEM(),
+		ServiceAccountKeys: []crypto.Signer{s.credentials.authority.ServiceAccountKey},
+		AdvertiseAddress:   s.cluster.nodeAddr(),
+		ServiceCIDRs:       []netip.Prefix{s.cluster.Ranges.Service},
+		Kubelet: &tls.Config{
+			Certificates: []tls.Certificate{s.credentials.toKubelet},
+			RootCAs:      s.credentials.authority.Pool(),
+			MinVersion:   tls.VersionTLS12,
+		},
+		Logger: s.log,
+	})
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	components.Go(func() error { return s.api.Run(ctx) })
+	if err := s.credentials.writeKubeconfig(s.url(), s.layout.Kubeconfig(), s.config.Kubeconfig); err != nil {
+		return err
+	}
+	select {
+	case <-s.api.Ready():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *server) url() string { return "https://127.0.0.1:" + strconv.Itoa(s.cluster.APIPort) }
+
+func (s *server) status() control.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := control.Status{
+		Running:    true,
+		Ready:      s.ready,
+		PID:        os.Getpid(),
+		KeeperPID:  s.keeperPID,
+		Node:       s.cluster.Node,
+		APIServer:  s.url(),
+		Kubeconfig: s.layout.Kubeconfig(),
+		DataDir:    s.layout.Data,
+		CRISocket:  s.layout.CRI(),
+		Version:    version.Proa,
+	}
+	if s.config.CRISocket != "" {
+		st.CRISocket = s.config.CRISocket
+	}
+	return st
+}
+
+// close lets go of what prepare made, after all components have returned.
+func (s *server) close() {
+	var failed []error
+	for _, c := range slices.Backward(s.closers) {
+		failed = append(failed, c())
+	}
+	if s.images != nil {
+		failed = append(failed, s.images.Close())
+	}
+	if s.keeper != nil {
+		failed = append(failed, s.keeper.Close())
+	}
+	if s.etcd != nil {
+		failed = append(failed, s.etcd.Close())
+	}
+	if err := errors.Join(failed...); err != nil {
+		s.log.Warn("Stopping left something open", "err", err)
+	}
+}

@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/proa-project/proa/internal/controllers/namespace"
+	"github.com/proa-project/proa/internal/controllers/podgc"
+	"github.com/proa-project/proa/internal/controllers/reconcile"
+	"github.com/proa-project/proa/internal/controllers/rootca"
+	"github.com/proa-project/proa/internal/controllers/serviceaccount"
+	"github.com/proa-project/proa/internal/proxy"
+	"github.com/proa-project/proa/internal/scheduler"
+)
+
+// hub is what components share: one client each on one transport, one cache for
+// all. Objects of the cache are read only.
+type hub struct {
+	config    *rest.Config
+	client    kubernetes.Interface
+	informers informers.SharedInformerFactory
+	events    record.EventBroadcaster
+	clock     clock.WithTicker
+}
+
+func newHub(ctx context.Context, config *rest.Config) (*hub, error) {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	h := &hub{
+		config:    config,
+		client:    client,
+		informers: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim)),
+		events:    record.NewBroadcaster(record.WithContext(ctx)),
+		clock:     clock.RealClock{},
+	}
+	h.events.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	return h, nil
+}
+
+// recorder of a component's events.
+func (h *hub) recorder(component, host string) record.EventRecorder {
+	return h.events.NewRecorder(scheme.Scheme, v1.EventSource{Component: component, Host: host})
+}
+
+// trim drops what no component reads, before it is kept in memory.
+func trim(o any) (any, error) {
+	if object, ok := o.(metav1.Object); ok {
+		object.SetManagedFields(nil)
+	}
+	return o, nil
+}
+
+// startComponents joins everything to the API server and returns when the node is Ready.
+func (s *server) startComponents(ctx context.Context, components *errgroup.Group) error {
+	h, err := newHub(ctx, s.api.LoopbackConfig())
+	if err != nil {
+		return err
+	}
+	components.Go(func() error {
+		<-ctx.Done()
+		h.events.Shutdown()
+		return nil
+	})
+	if err := s.startControl(ctx, h, components); err != nil {
+		return err
+	}
+	services, err := proxy.New(proxy.Config{ClusterID: s.layout.ID, Node: s.cluster.Node, Informers: h.informers})
+	if err != nil {
+		return err
+	}
+	components.Go(func() error { return services.Run(ctx) })
+	ready, err := s.startNode(ctx, h, components)
+	if err != nil {
+		return err
+	}
+	h.informers.Start(ctx.Done())
+	components.Go(func() error {
+		<-ctx.Done()
+		h.informers.Shutdown()
+		return nil
+	})
+	if s.images != nil {
+		components.Go(func() error {
+			if err := s.importQuickstart(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("The quickstart image is missing", "err", err)
+			}
+			return nil
+		})
+	}
+	s.config.Progress("Waiting for the node to become Ready")
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// startControl starts the scheduler and the controllers.
+func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.Group) error {
+	sched, err := scheduler.New(scheduler.Config{
+		Client: h.client, Informers: h.informers, Recorder: h.recorder(scheduler.Name, ""), Clock: h.clock,
+	})
+	if err != nil {
+		return err
+	}
+	components.Go(func() error { return sched.Run(ctx) })
+
+	objects, err := metadata.NewForConfig(h.config)
+	if err != nil {
+		return err
+	}
+	for _, make := range []func() (*reconcile.Loop, error){
+		func() (*reconcile.Loop, error) { return namespace.New(h.client, objects, h.informers, h.clock) },
+		func() (*reconcile.Loop, error) { return serviceaccount.New(h.client, h.informers) },
+		func() (*reconcile.Loop, error) {
+			return rootca.New(h.client, h.informers, s.credentials.authority.CertPEM())
+		},
+		func() (*reconcile.Loop, error) { return podgc.New(h.client, h.informers, h.clock) },
+	} {
+		loop, err := make()
+		if err != nil {
+			return err
+		}
+		components.Go(func() error { return loop.Run(ctx) })
+	}
+	return nil
+}
