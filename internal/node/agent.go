@@ -169,6 +169,7 @@ func (a *Agent) serve(ctx context.Context, seen map[types.UID]observe.Snapshot, 
 	wg.Go(func() {
 		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) && wait(ctx, static) {
 			a.endLeftovers(ctx, seen, kept)
+			a.endMirrors(ctx)
 			a.complete.Store(true)
 		}
 	})

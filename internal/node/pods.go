@@ -103,6 +103,22 @@ func (a *Agent) endLeftovers(ctx context.Context, seen map[types.UID]observe.Sna
 	}
 }
 
+// endMirrors deletes mirror pods whose static pod is no more.
+func (a *Agent) endMirrors(ctx context.Context) {
+	if a.cfg.Mirrors == nil {
+		return
+	}
+	for _, pod := range a.lister() {
+		uid := types.UID(pod.Annotations[podlife.AnnotationMirror])
+		if !isMirror(pod) || a.loop.Known(uid) {
+			continue
+		}
+		if err := a.cfg.Mirrors.Remove(ctx, uid, pod.Namespace, pod.Name); err != nil {
+			a.cfg.Log.Warn("mirror pod without a static pod not removed", "namespace", pod.Namespace, "name", pod.Name, "err", err)
+		}
+	}
+}
+
 // onDisk lists pods with volumes, cgroups or a folder.
 func (a *Agent) onDisk() []types.UID {
 	var out []types.UID

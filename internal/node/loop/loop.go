@@ -173,22 +173,16 @@ func (l *Loop) mail(uid types.UID, birth *v1.Pod, f func(*mail)) bool {
 	return true
 }
 
-// leave forgets a pod of which nothing is left. Mail that came meanwhile is kept
-// alive by the caller: false means that there is some.
-func (l *Loop) leave(w *worker) bool {
+// leave forgets a pod of which nothing is left, and returns its object if it has
+// come back meanwhile.
+func (l *Loop) leave(w *worker) (again *v1.Pod) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-w.box.ready:
-		m := w.box.take()
-		if m.pod != nil && !m.gone {
-			w.box.put(func(b *mail) { *b = m })
-			return false
-		}
-	default:
-	}
 	delete(l.workers, w.uid)
-	return true
+	if m := w.box.take(); m.pod != nil && !m.gone {
+		return m.pod
+	}
+	return w.again
 }
 
 // admit is the node's last check; one pod at a time, or two would take one room.

@@ -28,6 +28,7 @@ type worker struct {
 
 	pod    *v1.Pod
 	gone   bool
+	again  *v1.Pod // to be run once this one is gone
 	mirror *v1.Pod
 	evict  *podlife.Want
 
@@ -94,10 +95,16 @@ func (w *worker) turn(ctx context.Context) bool {
 
 // receive takes the mail in.
 func (w *worker) receive(ctx context.Context, m mail) {
+	switch {
+	case m.gone:
+		w.gone, w.again = true, nil
+	case m.pod != nil && w.gone:
+		w.again = m.pod // a static pod that came back: it starts over when this one has ended
+		m.pod = nil
+	}
 	if m.pod != nil {
 		w.pod = m.pod
 	}
-	w.gone = w.gone || m.gone
 	if m.mirror != nil || m.noMirror {
 		w.mirror = m.mirror
 	}
@@ -302,9 +309,13 @@ func (w *worker) leave() bool {
 	if len(w.probed) > 0 {
 		w.loop.cfg.Probes.Sync(w.pod, nil)
 	}
-	w.loop.removeMirror(w.pod)
 	w.loop.records.end(w.uid)
-	return w.loop.leave(w)
+	if again := w.loop.leave(w); again != nil {
+		w.loop.Set(again)
+		return true
+	}
+	w.loop.removeMirror(w.pod)
+	return true
 }
 
 func outcomes(m mail) []podlife.Outcome {
