@@ -16,6 +16,11 @@ import (
 // startContainer creates and starts an instance, or only starts one that a crash
 // left created.
 func (e *Executor) startContainer(ctx context.Context, r Request) podlife.Outcome {
+	if r.Action.Attempt > 0 { // the pod's limits may have changed since the last run
+		if err := e.ensureCgroup(r); err != nil {
+			return failed("CreateContainerConfigError", err)
+		}
+	}
 	out := podlife.Outcome{ContainerID: r.Action.ContainerID}
 	if out.ContainerID == "" {
 		req, err := e.createRequest(ctx, r)
