@@ -45,6 +45,7 @@ func run() error {
 	ready := flag.Int("ready-fd", -1, "descriptor that is closed when the socket is served")
 	flag.StringVar(&cfg.Run, "run", "", "run folder, where the socket and the state are")
 	flag.StringVar(&cfg.Pause, "pause", "", "path of the pause program")
+	flag.StringVar(&cfg.Cgroup, "cgroup", "", "own cgroup, below every controller's root")
 	flag.IntVar(&cfg.Pool, "pool", 2, "blank sandboxes in stock")
 	flag.Parse()
 	if *check {
@@ -58,8 +59,11 @@ func run() error {
 	// the server's idle collection.
 	debug.SetGCPercent(50)
 	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	cfg.Args = []string{os.Args[0], "-run", cfg.Run, "-pause", cfg.Pause, "-pool", fmt.Sprint(cfg.Pool)}
+	cfg.Args = []string{os.Args[0], "-run", cfg.Run, "-pause", cfg.Pause, "-pool", fmt.Sprint(cfg.Pool), "-cgroup", cfg.Cgroup}
 	cfg.Env = os.Environ()
+	// The last to go when memory runs out. Containers get their own score; pauses
+	// keep this one. Without the privilege for it we stay an ordinary process.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-999"), 0o644)
 	if *handover >= 0 {
 		h, err := server.ReadHandover(*handover)
 		if err != nil {

@@ -43,9 +43,17 @@ func Dial(socket string) (*Client, error) {
 	}
 	if v.Protocol != Protocol {
 		_ = c.Close()
-		return nil, fmt.Errorf("keeper %s (pid %d) speaks protocol %d, not %d", v.Version, v.PID, v.Protocol, Protocol)
+		return nil, fmt.Errorf("keeper %s (pid %d) speaks %d, not %d: %w", v.Version, v.PID, v.Protocol, Protocol, ErrProtocol)
 	}
 	return c, nil
+}
+
+// Replace upgrades the keeper behind the socket to the program at path, whatever
+// protocol it speaks: these two requests never change.
+func Replace(ctx context.Context, socket, path string) error {
+	c := &Client{socket: socket}
+	defer c.Close()
+	return c.Upgrade(ctx, path)
 }
 
 // Close drops the connections; calls under way fail.

@@ -13,6 +13,8 @@ var (
 	// ErrUnavailable: no keeper answers on the socket, or it went away in the
 	// middle of a call (whether the call took effect is unknown).
 	ErrUnavailable = errors.New("keeper unavailable")
+	// ErrProtocol: the keeper that runs speaks another version; see Replace.
+	ErrProtocol = errors.New("keeper speaks another protocol")
 )
 
 // StartExitCode is the exit code that a container gets when its process could

@@ -19,6 +19,10 @@ type LaunchConfig struct {
 	Pause   string // path of the pause program
 	Run     string // the run folder, R
 	Pool    int    // blank sandboxes in stock; negative = none
+	// Cgroup of the keeper itself, below every controller's root; "" = where the
+	// caller is. A service manager that ends the caller's cgroup must not end
+	// the keeper's.
+	Cgroup string
 	// Log receives what the keeper says; nil = nothing.
 	Log *os.File
 }
@@ -58,6 +62,9 @@ func spawn(ctx context.Context, cfg LaunchConfig) error {
 		pool = defaultPool
 	}
 	cmd := exec.Command(cfg.Program, "-run", cfg.Run, "-pause", cfg.Pause, "-pool", strconv.Itoa(max(pool, 0)), "-ready-fd", "3")
+	if cfg.Cgroup != "" {
+		cmd.Args = append(cmd.Args, "-cgroup", cfg.Cgroup)
+	}
 	cmd.Dir, cmd.Stderr, cmd.Stdout = "/", cfg.Log, cfg.Log
 	if cfg.Log == nil { // a nil *os.File in an interface is not nil
 		cmd.Stderr, cmd.Stdout = nil, nil

@@ -54,13 +54,20 @@ func currentLimits() (limits, error) {
 	return l, nil
 }
 
-// clampProcess is p with nothing in it that this process may not give.
+// clampProcess is p with nothing in it that this process may not give, and with
+// an OOM score of its own: the keeper's is not for containers.
 func (l limits) clampProcess(p *specs.Process) *specs.Process {
-	if l.unlimited || p == nil {
+	if p == nil {
 		return p
 	}
 	clamped := *p
-	if adj := p.OOMScoreAdj; adj != nil && *adj < l.oomScoreAdj {
+	if clamped.OOMScoreAdj == nil {
+		clamped.OOMScoreAdj = new(int)
+	}
+	if l.unlimited {
+		return &clamped
+	}
+	if adj := *clamped.OOMScoreAdj; adj < l.oomScoreAdj {
 		clamped.OOMScoreAdj = &l.oomScoreAdj
 	}
 	clamped.Rlimits = append([]specs.POSIXRlimit(nil), p.Rlimits...)

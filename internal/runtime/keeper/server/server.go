@@ -45,6 +45,7 @@ type Config struct {
 	Run     string // the run folder, R
 	Pause   string // path of the pause program
 	Pool    int    // blank sandboxes in stock
+	Cgroup  string // the keeper's own; "" = the one that it was started in
 	Version string
 	Runtime Runtime
 	Log     *slog.Logger
@@ -107,6 +108,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	if err := s.takeLock(); err != nil {
 		return nil, err
+	}
+	if cfg.Cgroup != "" && cfg.Handover == nil {
+		if err := s.cgroups.Join(cfg.Cgroup, os.Getpid()); err != nil {
+			return nil, err
+		}
 	}
 	s.pool = newPool(s)
 	s.pool.killStock()
@@ -183,8 +189,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		select {
 		case <-s.stopped:
+			// The connections stay open: their end, with the process, tells
+			// whoever asked for it that the lock is free too.
 			s.pool.close()
-			s.conns.closeAll()
 			s.watchers.Wait()
 			return nil
 		default:

@@ -28,8 +28,6 @@ type containerRecord struct {
 	Quota     int64  // CPU limit, set once the command runs
 	Period    uint64
 	Burst     uint64
-	Size      keeper.WindowSize
-	StdinShut bool // StdinOnce, and it was closed
 }
 
 // store keeps records as JSON files that are replaced whole.

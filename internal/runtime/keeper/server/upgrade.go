@@ -152,14 +152,20 @@ func checkProgram(path string) error {
 	if err != nil {
 		return fmt.Errorf("upgrade to %s: %w: %w", path, keeper.ErrInvalid, err)
 	}
-	if got := strings.TrimSpace(string(out)); got != CheckAnswer() {
+	got := strings.TrimSpace(string(out))
+	protocol, err := strconv.Atoi(strings.TrimPrefix(got, checkPrefix))
+	// A newer protocol is what upgrades are for; what is on disk and handed
+	// over must stay readable across them.
+	if err != nil || protocol < keeper.Protocol {
 		return fmt.Errorf("upgrade to %s: it answers %q instead of %q: %w", path, got, CheckAnswer(), keeper.ErrInvalid)
 	}
 	return nil
 }
 
+const checkPrefix = "proa-keeper protocol "
+
 // CheckAnswer is what a program of this protocol says to CheckFlag.
-func CheckAnswer() string { return "proa-keeper protocol " + strconv.Itoa(keeper.Protocol) }
+func CheckAnswer() string { return checkPrefix + strconv.Itoa(keeper.Protocol) }
 
 // stopWatching gives up waiting for processes; those that have ended stay
 // zombies for the next program.
@@ -175,14 +181,16 @@ func (s *Server) stopWatching() {
 // handover collects the descriptors, as duplicates that an exec keeps open.
 func (s *Server) handover(asker *connection) (*Handover, error) {
 	h := &Handover{Files: map[string]int{}}
-	var errs []error
 	keep := func(raw syscall.RawConn, err error) int {
 		fd := -1
 		if err == nil {
 			cerr := raw.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD, 3) })
 			err = errors.Join(err, cerr)
 		}
-		errs = append(errs, err)
+		if err != nil { // of a client that has just gone, say
+			s.cfg.Log.Warn("hand over a descriptor", "err", err)
+			return -1
+		}
 		return fd
 	}
 	keepFile := func(f *os.File) int {
@@ -192,11 +200,13 @@ func (s *Server) handover(asker *connection) (*Handover, error) {
 		return keep(f.SyscallConn())
 	}
 	h.Lock, h.Listener = keepFile(s.lock), keep(s.listener.SyscallConn())
+	if h.Lock < 0 || h.Listener < 0 {
+		return nil, errors.New("the lock or the listener can't be handed over")
+	}
 	for c := range s.conns.all {
 		file, err := c.conn.File()
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			continue // closed
 		}
 		ch := ConnHandover{FD: keepFile(file), Kind: c.kind, Stdin: -1, Stdout: -1, Stderr: -1}
 		_ = file.Close()
@@ -237,7 +247,7 @@ func (s *Server) handover(asker *connection) (*Handover, error) {
 		c.streams.outTee.CloseWithin(clientPatience)
 		c.streams.errTee.CloseWithin(clientPatience)
 	}
-	return h, errors.Join(errs...)
+	return h, nil
 }
 
 // execute becomes the program at path; it returns only if it can't.
