@@ -76,7 +76,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	recorder := events.New(context.WithoutCancel(ctx), a.cfg.Client, a.cfg.NodeName)
 	defer recorder.Shutdown()
 	a.sender = loop.NewSender(ctx, a.cfg.Client, a.cfg.Clock, a.cfg.Log)
-	if err := a.compose(runtimeName, kept, recorder); err != nil {
+	if err := a.compose(ctx, runtimeName, kept, recorder); err != nil {
 		return err
 	}
 	close(a.ready)
@@ -107,7 +107,7 @@ func (a *Agent) firstLook(ctx context.Context) (string, map[types.UID]observe.Sn
 }
 
 // compose makes the loop and what it drives.
-func (a *Agent) compose(runtimeName string, kept map[types.UID]journal.Entry, recorder *events.Recorder) error {
+func (a *Agent) compose(ctx context.Context, runtimeName string, kept map[types.UID]journal.Entry, recorder *events.Recorder) error {
 	userns, err := execute.OpenUserns(a.cfg.podsDir())
 	if err != nil {
 		return err
@@ -126,9 +126,24 @@ func (a *Agent) compose(runtimeName string, kept map[types.UID]journal.Entry, re
 	a.loop, err = loop.New(loop.Config{
 		Observer: a.observer, Executor: executor, Journal: a.journal, Events: recorder, Statuses: a.sender,
 		Probes: a.cfg.Probes, Mirrors: a.cfg.Mirrors, Node: a.cfg.Node, HostIPs: a.cfg.HostIPs, Changed: a.weighBurstable,
-		RuntimeName: runtimeName, Policy: a.cfg.Policy, Clock: a.cfg.Clock, Log: a.cfg.Log,
+		RuntimeName: runtimeName, RecursiveReadOnly: a.recursiveReadOnly(ctx), Policy: a.cfg.Policy, Clock: a.cfg.Clock, Log: a.cfg.Log,
 	}, memories)
 	return err
+}
+
+// recursiveReadOnly asks whether the runtime's default handler can make mounts
+// read-only with all below them.
+func (a *Agent) recursiveReadOnly(ctx context.Context) bool {
+	resp, err := a.cfg.Runtime.Status(ctx, &runtimeapi.StatusRequest{})
+	if err != nil {
+		return false // it is only shown, and may be shown wrong until the next start
+	}
+	for _, h := range resp.GetRuntimeHandlers() {
+		if h.Name == "" {
+			return h.GetFeatures().GetRecursiveReadOnlyMounts()
+		}
+	}
+	return false
 }
 
 // hookClient asks pods' own servers: their certificates are nobody's business,

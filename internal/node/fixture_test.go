@@ -12,8 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/utils/clock"
 
@@ -37,17 +39,25 @@ type fixture struct {
 	probes  *fakeProbes
 	dir     string
 
-	agent *Agent
-	kill  func()
+	agent   *Agent
+	kill    func()
+	watched chan struct{}
 }
 
 func newFixture(t testing.TB) *fixture {
 	f := &fixture{
-		t: t, client: fake.NewClientset(), clock: clock.RealClock{}, policy: podlife.DefaultPolicy(), dir: t.TempDir(),
+		t: t, client: fake.NewClientset(), clock: clock.RealClock{}, policy: podlife.DefaultPolicy(), dir: t.TempDir(), watched: make(chan struct{}, 100),
 		runtime: crifake.New(crifake.Config{}),
 		volumes: &fakeVolumes{present: map[types.UID]bool{}, fail: map[types.UID]error{}}, cgroups: &fakeCgroups{present: map[types.UID]bool{}},
 		probes: &fakeProbes{pods: map[types.UID][]loop.ProbedContainer{}},
 	}
+	// The fake API loses what happens between a list and its watch: start waits
+	// until the agent watches.
+	f.client.PrependWatchReactor("pods", func(a clienttesting.Action) (bool, watch.Interface, error) {
+		w, err := f.client.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		f.watched <- struct{}{}
+		return true, w, err
+	})
 	return f
 }
 
@@ -71,6 +81,7 @@ func (f *fixture) start() {
 	factory.Core().V1().Pods().Informer()
 	factory.Core().V1().Services().Informer()
 	factory.Start(ctx.Done())
+	<-f.watched
 	f.agent = agent
 	f.kill = sync.OnceFunc(func() {
 		cancel()
