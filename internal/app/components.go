@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proa-project/proa/internal/controllers/namespace"
+	"github.com/proa-project/proa/internal/controllers/nodelifecycle"
 	"github.com/proa-project/proa/internal/controllers/podgc"
 	"github.com/proa-project/proa/internal/controllers/reconcile"
 	"github.com/proa-project/proa/internal/controllers/rootca"
@@ -131,6 +132,7 @@ func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.
 			return rootca.New(h.client, h.informers, s.credentials.authority.CertPEM())
 		},
 		func() (*reconcile.Loop, error) { return podgc.New(h.client, h.informers, h.clock) },
+		func() (*reconcile.Loop, error) { return nodelifecycle.New(h.client, h.informers, h.clock) },
 	} {
 		loop, err := make()
 		if err != nil {
