@@ -72,16 +72,17 @@ func New(config Config) (*Scheduler, error) {
 // Run schedules until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
 	core := s.config.Informers.Core().V1()
-	unhookPods, err := s.listen(ctx, core.Pods().Informer(), s.podChanged, s.podGone)
+	pods, err := s.listen(ctx, core.Pods().Informer(), s.podChanged, s.podGone)
 	if err != nil {
 		return err
 	}
-	defer unhookPods()
-	unhookNodes, err := s.listen(ctx, core.Nodes().Informer(), s.nodeChanged, s.nodeGone)
+	defer func() { _ = core.Pods().Informer().RemoveEventHandler(pods) }()
+	nodes, err := s.listen(ctx, core.Nodes().Informer(), s.nodeChanged, s.nodeGone)
 	if err != nil {
 		return err
 	}
-	defer unhookNodes()
+	defer func() { _ = core.Nodes().Informer().RemoveEventHandler(nodes) }()
+	s.firstLook(ctx, pods, nodes)
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,6 +91,28 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			change()
 			s.drain()
 			s.placeAll(ctx)
+		}
+	}
+}
+
+// firstLook takes in the whole picture before anything is placed: a pod must not
+// be told that there are no nodes because they were listed after it.
+func (s *Scheduler) firstLook(ctx context.Context, registrations ...cache.ResourceEventHandlerRegistration) {
+	synced := make(chan struct{})
+	go func() {
+		defer close(synced)
+		for _, r := range registrations {
+			cache.WaitForCacheSync(ctx.Done(), r.HasSynced)
+		}
+	}()
+	for {
+		select {
+		case change := <-s.events:
+			change()
+		case <-synced:
+			s.drain()
+			s.placeAll(ctx)
+			return
 		}
 	}
 }
@@ -107,14 +130,14 @@ func (s *Scheduler) drain() {
 	}
 }
 
-func (s *Scheduler) listen(ctx context.Context, informer cache.SharedIndexInformer, changed func(old, new any), gone func(any)) (unhook func(), err error) {
+func (s *Scheduler) listen(ctx context.Context, informer cache.SharedIndexInformer, changed func(old, new any), gone func(any)) (cache.ResourceEventHandlerRegistration, error) {
 	send := func(f func()) {
 		select {
 		case s.events <- f:
 		case <-ctx.Done():
 		}
 	}
-	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	return informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { send(func() { changed(nil, o) }) },
 		UpdateFunc: func(old, o any) { send(func() { changed(old, o) }) },
 		DeleteFunc: func(o any) {
@@ -124,10 +147,6 @@ func (s *Scheduler) listen(ctx context.Context, informer cache.SharedIndexInform
 			send(func() { gone(o) })
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return func() { _ = informer.RemoveEventHandler(registration) }, nil
 }
 
 func (s *Scheduler) podChanged(old, new any) {
