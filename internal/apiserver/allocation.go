@@ -24,7 +24,7 @@ type serviceAllocation struct {
 func (s *Server) serviceAllocation() serviceAllocation {
 	ports := &alloc.Ports{Client: s.config.Etcd, Key: portsKey, First: s.config.NodePorts.First, Last: s.config.NodePorts.Last}
 	a := &alloc.Services{
-		Addresses: &alloc.Addresses{Client: s.client.NetworkingV1(), Ranges: s.serviceRanges},
+		Addresses: &alloc.Addresses{Objects: addressObjects{direct{s}}, Ranges: s.serviceRanges},
 		Ports:     ports,
 		Families:  families(s.config.ServiceCIDRs),
 		Log:       s.log,
@@ -73,4 +73,18 @@ func (s *Server) repairPorts(ctx context.Context) error {
 		return err
 	}
 	return s.ports.Repair(ctx, alloc.Owners(services))
+}
+
+// addressObjects keeps taken addresses as IPAddress objects.
+type addressObjects struct{ d direct }
+
+const addressesResource = "ipaddresses.networking.k8s.io"
+
+func (a addressObjects) Create(ctx context.Context, obj *networkingv1.IPAddress, o *metav1.CreateOptions) error {
+	_, err := a.d.create(ctx, addressesResource, obj, o)
+	return err
+}
+
+func (a addressObjects) Delete(ctx context.Context, name string) error {
+	return a.d.delete(ctx, addressesResource, "", name)
 }

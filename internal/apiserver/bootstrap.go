@@ -2,13 +2,11 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/proa-project/proa/internal/apiserver/authz"
@@ -17,81 +15,56 @@ import (
 // systemNamespaces every cluster has from the start.
 var systemNamespaces = []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease}
 
-// Objects are made so many at a time: etcd writes them to disk together.
+// So many objects are written at a time: etcd takes them to disk together.
 const bootstrapWorkers = 16
 
 // bootstrap makes what must be there before the first client.
 func (s *Server) bootstrap(ctx context.Context) error {
+	d := direct{s}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, name := range systemNamespaces {
 		g.Go(func() error {
-			if _, err := s.client.CoreV1().Namespaces().Get(gctx, name, metav1.GetOptions{ResourceVersion: "0"}); err == nil {
-				return nil
-			}
-			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-			if _, err := s.client.CoreV1().Namespaces().Create(gctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-				return fmt.Errorf("namespace %s: %w", name, err)
-			}
-			return nil
+			return ensure(gctx, d, "namespaces", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, nil)
 		})
 	}
 	g.Go(func() error { return s.serviceCIDR(gctx) })
 	g.Go(func() error { return s.repairPorts(gctx) })
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return s.kubernetesService(ctx)
+	g.Go(func() error { return s.kubernetesService(gctx) })
+	return g.Wait()
 }
 
 // bootstrapRoles makes the stock roles, and mends those that were changed and
 // are not marked to stay so.
 func (s *Server) bootstrapRoles(ctx context.Context) error {
+	d := direct{s}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(bootstrapWorkers)
-	rbac := s.client.RbacV1()
-	for _, role := range authz.StockClusterRoles() {
+	for _, want := range authz.StockClusterRoles() {
 		g.Go(func() error {
-			have, err := rbac.ClusterRoles().Get(ctx, role.Name, metav1.GetOptions{ResourceVersion: "0"})
-			switch {
-			case apierrors.IsNotFound(err):
-				_, err = rbac.ClusterRoles().Create(ctx, &role, metav1.CreateOptions{})
-			case err == nil && mayMend(have) && role.AggregationRule == nil && !equality.Semantic.DeepEqual(have.Rules, role.Rules):
-				have.Rules = role.Rules
-				_, err = rbac.ClusterRoles().Update(ctx, have, metav1.UpdateOptions{})
-			}
-			return stocked("cluster role", role.Name, err)
+			return ensure(ctx, d, "clusterroles.rbac.authorization.k8s.io", &want, func(have *rbacv1.ClusterRole) bool {
+				if !mayMend(have) || want.AggregationRule != nil || equality.Semantic.DeepEqual(have.Rules, want.Rules) {
+					return false
+				}
+				have.Rules = want.Rules
+				return true
+			})
 		})
 	}
-	for _, b := range authz.StockClusterRoleBindings() {
+	for _, want := range authz.StockClusterRoleBindings() {
 		g.Go(func() error {
-			have, err := rbac.ClusterRoleBindings().Get(ctx, b.Name, metav1.GetOptions{ResourceVersion: "0"})
-			switch {
-			case apierrors.IsNotFound(err):
-				_, err = rbac.ClusterRoleBindings().Create(ctx, &b, metav1.CreateOptions{})
-			case err == nil && mayMend(have) && missingSubject(have.Subjects, b.Subjects):
-				have.Subjects = b.Subjects
-				_, err = rbac.ClusterRoleBindings().Update(ctx, have, metav1.UpdateOptions{})
-			}
-			return stocked("cluster role binding", b.Name, err)
+			return ensure(ctx, d, "clusterrolebindings.rbac.authorization.k8s.io", &want, func(have *rbacv1.ClusterRoleBinding) bool {
+				if !mayMend(have) || !missingSubject(have.Subjects, want.Subjects) {
+					return false
+				}
+				have.Subjects = want.Subjects
+				return true
+			})
 		})
 	}
-	for _, role := range authz.StockRoles() {
-		g.Go(func() error {
-			_, err := rbac.Roles(role.Namespace).Get(ctx, role.Name, metav1.GetOptions{ResourceVersion: "0"})
-			if apierrors.IsNotFound(err) {
-				_, err = rbac.Roles(role.Namespace).Create(ctx, &role, metav1.CreateOptions{})
-			}
-			return stocked("role", role.Name, err)
-		})
+	for _, want := range authz.StockRoles() {
+		g.Go(func() error { return ensure(ctx, d, "roles.rbac.authorization.k8s.io", &want, nil) })
 	}
 	return g.Wait()
-}
-
-func stocked(kind, name string, err error) error {
-	if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return fmt.Errorf("%s %s: %w", kind, name, err)
 }
 
 func mayMend(obj metav1.Object) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,12 +29,17 @@ func (s *Server) install(c *genericserver.Config) error {
 	if err != nil {
 		return err
 	}
-	for i, g := range groups {
-		if err := s.installGroup(c, g, all, len(groups)-i); err != nil {
-			return fmt.Errorf("API group %q: %w", g.Name, err)
-		}
+	// Routes are half of the start: every one compiles regular expressions.
+	var g errgroup.Group
+	for i, group := range groups {
+		g.Go(func() error {
+			if err := s.installGroup(c, group, all, len(groups)-i); err != nil {
+				return fmt.Errorf("API group %q: %w", group.Name, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return g.Wait()
 }
 
 func (s *Server) installGroup(c *genericserver.Config, g registry.Group, all map[schema.GroupVersion]storages, priority int) error {

@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -11,12 +10,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/proa-project/proa/internal/apiserver/alloc"
+	"github.com/proa-project/proa/internal/apiserver/objects"
 )
 
 // The "kubernetes" service is how pods reach this server. No controller may
@@ -32,27 +31,18 @@ const (
 
 // serviceCIDR makes the object that shows the configured ranges.
 func (s *Server) serviceCIDR(ctx context.Context) error {
-	c := s.client.NetworkingV1().ServiceCIDRs()
-	if _, err := c.Get(ctx, kubernetesName, metav1.GetOptions{ResourceVersion: "0"}); err == nil {
-		return nil
-	}
-	obj := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: kubernetesName}}
+	c := &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: kubernetesName}}
 	for _, r := range s.config.ServiceCIDRs {
-		obj.Spec.CIDRs = append(obj.Spec.CIDRs, r.String())
+		c.Spec.CIDRs = append(c.Spec.CIDRs, r.String())
 	}
-	made, err := c.Create(ctx, obj, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil
+	d := direct{s}
+	if err := ensure(ctx, d, "servicecidrs.networking.k8s.io", c, nil); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("service CIDR: %w", err)
-	}
-	meta.SetStatusCondition(&made.Status.Conditions, metav1.Condition{
-		Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue, Reason: "Configured", Message: "Kubernetes default Service CIDR is ready"})
-	if _, err = c.UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("service CIDR: %w", err)
-	}
-	return nil
+	return ensureVia(ctx, d, "servicecidrs.networking.k8s.io", s.stores["servicecidrs.networking.k8s.io"].Sub("status").Standard(), c, func(have *networkingv1.ServiceCIDR) bool {
+		return meta.SetStatusCondition(&have.Status.Conditions, metav1.Condition{
+			Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue, Reason: "Configured", Message: "Kubernetes default Service CIDR is ready"})
+	})
 }
 
 // keepKubernetesService holds the service and its endpoints as they must be.
@@ -76,21 +66,37 @@ func (s *Server) kubernetesService(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := s.client.CoreV1().Services(metav1.NamespaceDefault)
-	if _, err := services.Get(ctx, kubernetesName, metav1.GetOptions{ResourceVersion: "0"}); err != nil {
-		_, err = services.Create(ctx, s.wantService(port), metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("service %s: %w", kubernetesName, err)
+	d := direct{s}
+	if err := ensure(ctx, d, "services", s.wantService(port), nil); err != nil {
+		return err
+	}
+	slice := s.wantSlice(port)
+	if have, err := objects.Get[*discoveryv1.EndpointSlice](ctx, s.stores[slicesResource], slice.Namespace, slice.Name); err == nil && have.AddressType != slice.AddressType {
+		if err := d.delete(ctx, slicesResource, slice.Namespace, slice.Name); err != nil { // the type can't be changed
+			return err
 		}
 	}
-	if err := s.keepSlice(ctx, s.wantSlice(port)); err != nil {
-		return fmt.Errorf("endpoint slice %s: %w", kubernetesName, err)
+	err = ensure(ctx, d, slicesResource, slice, func(have *discoveryv1.EndpointSlice) bool {
+		if equality.Semantic.DeepEqual(have.Endpoints, slice.Endpoints) && equality.Semantic.DeepEqual(have.Ports, slice.Ports) {
+			return false
+		}
+		have.Endpoints, have.Ports, have.Labels = slice.Endpoints, slice.Ports, slice.Labels
+		return true
+	})
+	if err != nil {
+		return err
 	}
-	if err := s.keepEndpoints(ctx, s.wantEndpoints(port)); err != nil {
-		return fmt.Errorf("endpoints %s: %w", kubernetesName, err)
-	}
-	return nil
+	endpoints := s.wantEndpoints(port)
+	return ensure(ctx, d, "endpoints", endpoints, func(have *corev1.Endpoints) bool { //nolint:staticcheck // deprecated, and still read by many
+		if equality.Semantic.DeepEqual(have.Subsets, endpoints.Subsets) {
+			return false
+		}
+		have.Subsets, have.Labels = endpoints.Subsets, endpoints.Labels
+		return true
+	})
 }
+
+const slicesResource = "endpointslices.discovery.k8s.io"
 
 func (s *Server) port() (int32, error) {
 	_, text, err := net.SplitHostPort(s.config.Listener.Addr().String())
@@ -140,7 +146,7 @@ func (s *Server) wantSlice(port int32) *discoveryv1.EndpointSlice {
 	return slice
 }
 
-func (s *Server) wantEndpoints(port int32) *corev1.Endpoints { //nolint:staticcheck // deprecated, and still read by many
+func (s *Server) wantEndpoints(port int32) *corev1.Endpoints { //nolint:staticcheck // as above
 	e := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{ //nolint:staticcheck // as above
 		Name: kubernetesName, Namespace: metav1.NamespaceDefault, Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"}}}
 	if s.reachable() {
@@ -150,34 +156,4 @@ func (s *Server) wantEndpoints(port int32) *corev1.Endpoints { //nolint:staticch
 		}}
 	}
 	return e
-}
-
-func (s *Server) keepSlice(ctx context.Context, want *discoveryv1.EndpointSlice) error {
-	c := s.client.DiscoveryV1().EndpointSlices(want.Namespace)
-	have, err := c.Get(ctx, want.Name, metav1.GetOptions{ResourceVersion: "0"})
-	switch {
-	case apierrors.IsNotFound(err):
-		_, err = c.Create(ctx, want, metav1.CreateOptions{})
-	case err == nil && have.AddressType != want.AddressType: // it can't be changed
-		if err = c.Delete(ctx, want.Name, metav1.DeleteOptions{}); err == nil {
-			_, err = c.Create(ctx, want, metav1.CreateOptions{})
-		}
-	case err == nil && !(equality.Semantic.DeepEqual(have.Endpoints, want.Endpoints) && equality.Semantic.DeepEqual(have.Ports, want.Ports)):
-		have.Endpoints, have.Ports, have.Labels = want.Endpoints, want.Ports, want.Labels
-		_, err = c.Update(ctx, have, metav1.UpdateOptions{})
-	}
-	return err
-}
-
-func (s *Server) keepEndpoints(ctx context.Context, want *corev1.Endpoints) error { //nolint:staticcheck // as above
-	c := s.client.CoreV1().Endpoints(want.Namespace)
-	have, err := c.Get(ctx, want.Name, metav1.GetOptions{ResourceVersion: "0"})
-	switch {
-	case apierrors.IsNotFound(err):
-		_, err = c.Create(ctx, want, metav1.CreateOptions{})
-	case err == nil && !equality.Semantic.DeepEqual(have.Subsets, want.Subsets):
-		have.Subsets, have.Labels = want.Subsets, want.Labels
-		_, err = c.Update(ctx, have, metav1.UpdateOptions{})
-	}
-	return err
 }

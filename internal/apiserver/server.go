@@ -152,45 +152,51 @@ func (s *Server) Issuer() *token.Issuer { return s.issuer }
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run serves until ctx is done and returns when all has ended.
-func (s *Server) Run(ctx context.Context) error {
+func (s *Server) Run(parent context.Context) error {
 	defer s.backend.Stop()
 	prepared := s.generic.PrepareRun()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
 	wg.Go(func() {
 		if err := s.converter.Warm(); err != nil {
-			s.log.Error("no managed fields: type converter", "err", err)
+			cancel(fmt.Errorf("type converter: %w", err))
 		}
 	})
-	wg.Go(func() { s.start(ctx) })
+	wg.Go(func() {
+		if err := s.start(ctx); err != nil && ctx.Err() == nil {
+			cancel(fmt.Errorf("bootstrap: %w", err))
+		}
+	})
 	defer s.informers.Shutdown()
-	if err := prepared.RunWithContext(ctx); err != nil {
+	err := prepared.RunWithContext(ctx)
+	if err == nil && parent.Err() == nil { // nobody asked for the end
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("apiserver: %w", err)
 	}
 	return nil
 }
 
-// start makes what must exist before the first client.
-func (s *Server) start(ctx context.Context) {
+// start makes what must exist before the first client, then what may come
+// after, and stays to keep it.
+func (s *Server) start(ctx context.Context) error {
 	if err := s.backend.WaitReady(ctx); err != nil {
-		return // ctx is done
+		return err
 	}
 	s.informers.Start(ctx.Done())
 	if err := s.bootstrap(ctx); err != nil {
-		if ctx.Err() == nil {
-			s.log.Error("apiserver is not ready", "err", err)
-		}
-		return
+		return err
 	}
 	close(s.ready)
-	if err := s.bootstrapRoles(ctx); err != nil && ctx.Err() == nil {
-		s.log.Error("stock roles are not complete", "err", err)
-		return
+	if err := s.bootstrapRoles(ctx); err != nil {
+		return err
 	}
 	close(s.settled)
 	s.keepKubernetesService(ctx)
+	return nil
 }
 
 // LoopbackConfig is a client of this server in the same process, as

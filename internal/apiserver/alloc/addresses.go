@@ -11,12 +11,17 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	networkingclient "k8s.io/client-go/kubernetes/typed/networking/v1"
 )
+
+// Objects creates and deletes IPAddress objects.
+type Objects interface {
+	Create(ctx context.Context, obj *networkingv1.IPAddress, o *metav1.CreateOptions) error
+	Delete(ctx context.Context, name string) error
+}
 
 // Addresses takes cluster addresses by creating their IPAddress objects.
 type Addresses struct {
-	Client networkingclient.IPAddressesGetter
+	Objects Objects
 	// Ranges are the service ranges of the cluster, the configured ones first.
 	Ranges func(ctx context.Context) ([]netip.Prefix, error)
 }
@@ -93,11 +98,11 @@ func (a *Addresses) create(ctx context.Context, ip netip.Addr, s *corev1.Service
 	if ip.Is6() {
 		family = corev1.IPv6Protocol
 	}
-	o := metav1.CreateOptions{}
+	o := &metav1.CreateOptions{}
 	if dry {
 		o.DryRun = []string{metav1.DryRunAll}
 	}
-	_, err := a.Client.IPAddresses().Create(ctx, &networkingv1.IPAddress{
+	err := a.Objects.Create(ctx, &networkingv1.IPAddress{
 		ObjectMeta: metav1.ObjectMeta{Name: ip.String(), Labels: map[string]string{
 			networkingv1.LabelIPAddressFamily: string(family), networkingv1.LabelManagedBy: managedBy,
 		}},
@@ -113,7 +118,7 @@ func (a *Addresses) create(ctx context.Context, ip netip.Addr, s *corev1.Service
 func (a *Addresses) Release(ctx context.Context, ips ...string) error {
 	var errs []error
 	for _, ip := range ips {
-		if err := a.Client.IPAddresses().Delete(ctx, ip, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := a.Objects.Delete(ctx, ip); err != nil && !apierrors.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("release address %s: %w", ip, err))
 		}
 	}
