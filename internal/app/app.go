@@ -27,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proa-project/proa/internal/apiserver"
@@ -36,6 +37,7 @@ import (
 	"github.com/proa-project/proa/internal/kit/layout"
 	"github.com/proa-project/proa/internal/kit/version"
 	"github.com/proa-project/proa/internal/network"
+	"github.com/proa-project/proa/internal/node"
 	"github.com/proa-project/proa/internal/pki"
 	"github.com/proa-project/proa/internal/runtime/images"
 	"github.com/proa-project/proa/internal/runtime/keeper"
@@ -58,6 +60,7 @@ type server struct {
 	closers     []func() error // of parts made later, the last one closed first
 
 	mu        sync.Mutex
+	agent     *node.Agent // nil until made
 	ready     bool
 	keeperPID int
 }
@@ -88,6 +91,7 @@ func (s *server) run(ctx context.Context) error {
 	defer stop()
 	components, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
+	control.HandleWhy(mux, s.why)
 	components.Go(func() error { return control.Serve(ctx, s.layout.Control(), mux, s.status, stop) })
 
 	err := s.start(ctx, components)
@@ -132,7 +136,11 @@ func (s *server) prepare(ctx context.Context) error {
 	s.config.Progress("Starting etcd, the keeper and the image store")
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		s.etcd, err = etcd.Start(ctx, s.etcdConfig())
+		c, err := s.etcdConfig()
+		if err != nil {
+			return err
+		}
+		s.etcd, err = etcd.Start(ctx, c)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -155,9 +163,22 @@ func (s *server) prepare(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (s *server) etcdConfig() etcd.Config {
-	c := etcd.Config{Dir: s.layout.Etcd(), Endpoints: s.config.Etcd.Endpoints}
-	return c
+// etcdConfig is the embedded one, unless the user named a cluster outside.
+func (s *server) etcdConfig() (etcd.Config, error) {
+	outside := s.config.Etcd
+	if len(outside.Endpoints) == 0 {
+		return etcd.Config{Dir: s.layout.Etcd()}, nil
+	}
+	c := etcd.Config{Endpoints: outside.Endpoints}
+	if outside.CAFile == "" && outside.CertFile == "" && outside.KeyFile == "" {
+		return c, nil
+	}
+	info := transport.TLSInfo{TrustedCAFile: outside.CAFile, CertFile: outside.CertFile, KeyFile: outside.KeyFile}
+	var err error
+	if c.TLS, err = info.ClientConfig(); err != nil {
+		return c, fmt.Errorf("--etcd-cafile, --etcd-certfile, --etcd-keyfile: %w", err)
+	}
+	return c, nil
 }
 
 // openRuntime opens what our own container runtime stands on.
@@ -250,6 +271,16 @@ func (s *server) status() control.Status {
 		st.CRISocket = s.config.CRISocket
 	}
 	return st
+}
+
+// why explains pods, once there is a node agent.
+func (s *server) why(namespace, name string) []node.Explanation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.agent == nil {
+		return nil
+	}
+	return s.agent.Why(namespace, name)
 }
 
 // close lets go of what prepare made, after all components have returned.

@@ -138,7 +138,7 @@ func (p *nodeParts) makeAgent() (err error) {
 	if err != nil {
 		return err
 	}
-	probes, err := probe.New(probe.Config{Executor: p.runtime, Log: p.log})
+	probes, err := probe.New(probe.Config{Executor: p.runtime, Options: probe.Options{Eager: true}, Log: p.log})
 	if err != nil {
 		return err
 	}
@@ -167,6 +167,9 @@ func (p *nodeParts) makeAgent() (err error) {
 		Clock:      p.hub.clock,
 		Log:        p.log,
 	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server.agent = p.agent
 	return err
 }
 

@@ -92,6 +92,9 @@ func newRoot(servers Servers) *cobra.Command {
 		newDoctor(where),
 		newKubectl(where),
 		newImageCommand(where),
+		newQuickstart(where),
+		newWhy(where),
+		newTimeline(where),
 	)
 	return root
 }

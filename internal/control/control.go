@@ -3,6 +3,7 @@
 //
 //	GET  /status  Status as JSON
 //	POST /stop    answers at once; the server then stops in order
+//	GET  /why     [Explanation] of ?namespace=&name=
 package control
 
 import (

@@ -1,6 +1,9 @@
 package quickstart
 
-import _ "embed"
+import (
+	"bytes"
+	_ "embed"
+)
 
 const (
 	// Ref is the name to import the image under, and the one in the manifest.
@@ -14,3 +17,6 @@ const (
 //
 //go:embed manifest.yaml
 var Manifest []byte
+
+// Documents of the manifest, one object each.
+func Documents() [][]byte { return bytes.Split(Manifest, []byte("\n---\n")) }

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/quickstart"
+)
+
+// quickstartPatience bounds the wait for the first pod.
+const quickstartPatience = time.Minute
+
+func newQuickstart(where locate) *cobra.Command {
+	return &cobra.Command{
+		Use:   "quickstart",
+		Short: "Run a first pod, from an image that is built in",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := where()
+			if err != nil {
+				return err
+			}
+			status, err := control.Dial(l.Control()).Status(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("%w; start it with: proa up --data-dir %s", err, l.Data)
+			}
+			config, err := clientcmd.BuildConfigFromFlags("", status.Kubeconfig)
+			if err != nil {
+				return err
+			}
+			client, err := kubernetes.NewForConfig(config)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), quickstartPatience)
+			defer cancel()
+			began := time.Now()
+			if err := applyQuickstart(ctx, client); err != nil {
+				return err
+			}
+			pod, err := awaitPod(ctx, client, quickstart.Pod)
+			if err != nil {
+				return err
+			}
+			printQuickstart(cmd.OutOrStdout(), pod, status.Kubeconfig, time.Since(began))
+			return nil
+		},
+	}
+}
+
+// applyQuickstart makes what the manifest says, or leaves what is there alone.
+func applyQuickstart(ctx context.Context, client kubernetes.Interface) error {
+	force := true
+	options := metav1.PatchOptions{FieldManager: "proa-quickstart", Force: &force}
+	for _, document := range quickstart.Documents() {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(document, &kind); err != nil {
+			return fmt.Errorf("built-in manifest: %w", err)
+		}
+		var err error
+		switch kind.Kind {
+		case "ConfigMap":
+			_, err = client.CoreV1().ConfigMaps(metav1.NamespaceDefault).Patch(ctx, quickstart.Pod, types.ApplyPatchType, document, options)
+		case "Pod":
+			_, err = client.CoreV1().Pods(metav1.NamespaceDefault).Patch(ctx, quickstart.Pod, types.ApplyPatchType, document, options)
+		}
+		if err != nil {
+			return fmt.Errorf("apply the built-in %s: %w", kind.Kind, err)
+		}
+	}
+	return nil
+}
+
+// awaitPod returns the pod once it is Ready.
+func awaitPod(ctx context.Context, client kubernetes.Interface, name string) (*v1.Pod, error) {
+	pods := client.CoreV1().Pods(metav1.NamespaceDefault)
+	w, err := pods.Watch(ctx, metav1.SingleObject(metav1.ObjectMeta{Name: name}))
+	if err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	var last *v1.Pod
+	for e := range w.ResultChan() {
+		pod, ok := e.Object.(*v1.Pod)
+		if !ok || e.Type == watch.Deleted {
+			continue
+		}
+		for _, c := range pod.Status.Conditions {
+			if c.Type == v1.PodReady && c.Status == v1.ConditionTrue {
+				return pod, nil
+			}
+		}
+		last = pod
+	}
+	if last == nil {
+		return nil, fmt.Errorf("pod %s did not appear", name)
+	}
+	return nil, fmt.Errorf("pod %s is not Ready (phase %s); `proa why %s` says what it waits for", name, last.Status.Phase, name)
+}
+
+func printQuickstart(w io.Writer, pod *v1.Pod, kubeconfig string, took time.Duration) {
+	fmt.Fprintf(w, `
+pod %[1]s is Ready after %.1[2]f s: http://%[3]s:%[4]d
+
+Try next:
+  export KUBECONFIG=%[5]s
+  kubectl get pods -o wide
+  kubectl exec %[1]s -- /quickstart --help
+  kubectl port-forward %[1]s %[4]d
+
+No kubectl here? "proa kubectl" is the real one, built in.
+"proa why %[1]s" says what a pod does and why; "proa down" stops everything.
+`, pod.Name, took.Seconds(), pod.Status.PodIP, quickstart.Port, kubeconfig)
+}
