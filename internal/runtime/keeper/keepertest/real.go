@@ -21,7 +21,14 @@ import (
 // Programs are a keeper and a pause built from this tree.
 type Programs struct{ Keeper, Pause string }
 
+// programsEnv names a folder with a proa-keeper and a pause to test instead of
+// building them: one with the race detector, say.
+const programsEnv = "PROA_KEEPER_PROGRAMS"
+
 var build = sync.OnceValues(func() (Programs, error) {
+	if dir := os.Getenv(programsEnv); dir != "" {
+		return Programs{filepath.Join(dir, "proa-keeper"), filepath.Join(dir, "pause")}, nil
+	}
 	_, file, _, _ := runtime.Caller(0)
 	script := filepath.Join(filepath.Dir(file), "..", "..", "pause", "keeper.sh")
 	dir, err := os.MkdirTemp("", "proa-keeper-test-")
@@ -37,7 +44,7 @@ var build = sync.OnceValues(func() (Programs, error) {
 // Main is for TestMain: it runs the tests and removes what Build made.
 func Main(m *testing.M) {
 	code := m.Run()
-	if p, err := build(); err == nil {
+	if p, err := build(); err == nil && os.Getenv(programsEnv) == "" {
 		_ = os.RemoveAll(filepath.Dir(p.Keeper))
 	}
 	os.Exit(code)

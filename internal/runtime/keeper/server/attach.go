@@ -42,7 +42,7 @@ func (s *Server) startAttach(id string) (a *attachment, started keeper.AttachSta
 			a, theirs = nil, nil
 		}
 	}()
-	st := c.record.Status
+	st := s.recordOf(c).Status
 	started = keeper.AttachStarted{Stdin: st.Stdin, Stderr: !st.TTY, TTY: st.TTY}
 	if st.Stdin {
 		r, w, err := os.Pipe()
@@ -114,7 +114,7 @@ func (a *attachment) copyStdin(s *Server, into *os.File) {
 		}
 		a.pending = buf[:n]
 	}
-	if a.c.record.Status.StdinOnce && !a.c.record.Status.TTY {
+	if st := s.recordOf(a.c).Status; st.StdinOnce && !st.TTY {
 		s.shutStdin(a.c)
 	}
 }
@@ -126,7 +126,7 @@ func (s *Server) shutStdin(c *containerEntry) {
 	if c.streams == nil || c.streams.stdin == nil {
 		return
 	}
-	if sb := s.findSandbox(c.record.Status.SandboxID); sb != nil && sb.holder != nil {
+	if sb := s.findSandbox(s.recordOf(c).Status.SandboxID); sb != nil && sb.holder != nil {
 		if err := sb.holder.Drop(parkedStdin(c.id)); err != nil {
 			s.cfg.Log.Warn("release parked descriptors", "container", c.id, "err", err)
 		}

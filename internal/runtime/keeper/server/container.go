@@ -34,7 +34,7 @@ type containerEntry struct {
 	// execs is held for reading while a process is being put into the
 	// container, so that its end can kill all that is in it.
 	execs sync.RWMutex
-	// terminalMu guards streams.terminal and streams.stdin against their end.
+	// streamMu is held by whoever uses the streams, and by their end.
 	streamMu sync.Mutex
 }
 
@@ -350,6 +350,13 @@ func (s *Server) unpark(c *containerEntry) {
 	}
 }
 
+// recordOf is for those who do not hold op.
+func (s *Server) recordOf(c *containerEntry) containerRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.record
+}
+
 func (s *Server) setContainer(c *containerEntry, record containerRecord) {
 	s.mu.Lock()
 	c.record = record
@@ -419,8 +426,8 @@ func (s *Server) signal(r keeper.SignalRequest) error {
 	if r.Signal < 0 || r.Signal > 64 {
 		return fmt.Errorf("signal %d: %w", r.Signal, keeper.ErrInvalid)
 	}
-	if r.All && c.record.Status.Cgroup != "" {
-		if err := s.cgroups.Signal(c.record.Status.Cgroup, r.Signal); err != nil {
+	if cg := s.recordOf(c).Status.Cgroup; r.All && cg != "" {
+		if err := s.cgroups.Signal(cg, r.Signal); err != nil {
 			return fmt.Errorf("container %s: %w", r.ID, err)
 		}
 		return nil

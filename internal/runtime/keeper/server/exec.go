@@ -44,7 +44,7 @@ func (s *Server) startExec(r keeper.ExecRequest, files []*os.File) (e *execSessi
 	if _, err := s.running(r.ContainerID); err != nil {
 		return nil, nil, err
 	}
-	kills := s.cgroups.OOMKills(c.record.Status.Cgroup)
+	kills := s.cgroups.OOMKills(s.recordOf(c).Status.Cgroup)
 	pid, terminal, err := s.cfg.Runtime.Exec(c.id, r.Process, io)
 	if err != nil {
 		select {
@@ -103,7 +103,7 @@ func (s *Server) serveExec(conn *wire.Conn, e *execSession) (finished bool) {
 	case exit := <-e.exit:
 		status := keeper.ExitStatus{Code: exit.Code, Signal: exit.Signal}
 		if c := s.findContainer(e.ContainerID); c != nil && exit.Signal == int(syscall.SIGKILL) {
-			status.OOMKilled = s.cgroups.OOMKills(c.record.Status.Cgroup) > e.OOMKills
+			status.OOMKilled = s.cgroups.OOMKills(s.recordOf(c).Status.Cgroup) > e.OOMKills
 		}
 		_ = conn.Send("", status)
 		_ = conn.Close()

@@ -397,7 +397,7 @@ func TestOOM(t *testing.T) {
 		t.Fatal(err)
 	}
 	small := func(c *keeper.Container) {
-		limit := int64(16 << 20)
+		limit := int64(48 << 20)
 		c.Spec.Linux.Resources.Memory.Limit = &limit
 	}
 	r := run(t, k, sb, "self", "exec dd if=/dev/zero of=/dev/null bs=100M count=1", small)

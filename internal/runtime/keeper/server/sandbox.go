@@ -60,8 +60,7 @@ func (s *Server) startSandbox(r keeper.Sandbox) (keeper.SandboxStatus, error) {
 		s.mu.Unlock()
 		return keeper.SandboxStatus{}, fmt.Errorf("sandbox %s: %w", r.ID, err)
 	}
-	s.sandboxEvent(r.ID, keeper.EventStarted)
-	return e.record.Status, nil
+	return s.sandboxRecordOf(e).Status, nil
 }
 
 func (s *Server) makeSandbox(e *sandboxEntry, r keeper.Sandbox) (err error) {
@@ -87,6 +86,7 @@ func (s *Server) makeSandbox(e *sandboxEntry, r keeper.Sandbox) (err error) {
 		return errors.Join(err, s.clearSandbox(record))
 	}
 	s.setSandbox(e, record)
+	s.sandboxEvent(r.ID, keeper.EventStarted) // before its end can be seen
 	s.watch(b.proc, func(process.Exit) { s.pauseEnded(e) })
 	return nil
 }
@@ -122,6 +122,13 @@ func (s *Server) clearSandbox(record sandboxRecord) error {
 	return err
 }
 
+// sandboxRecordOf reads a record that the end of pause may replace at any time.
+func (s *Server) sandboxRecordOf(e *sandboxEntry) sandboxRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.record
+}
+
 func (s *Server) setSandbox(e *sandboxEntry, record sandboxRecord) {
 	s.mu.Lock()
 	e.record = record
@@ -130,9 +137,7 @@ func (s *Server) setSandbox(e *sandboxEntry, record sandboxRecord) {
 
 // pauseEnded records the end of a pause process.
 func (s *Server) pauseEnded(e *sandboxEntry) {
-	s.mu.Lock()
-	record := e.record
-	s.mu.Unlock()
+	record := s.sandboxRecordOf(e)
 	record.Status.Running, record.Status.PID, record.Status.FinishedAt = false, 0, time.Now()
 	if err := save(s.store.sandboxFile(record.Status.ID), record); err != nil {
 		s.cfg.Log.Error("save sandbox", "sandbox", record.Status.ID, "err", err)
@@ -187,7 +192,7 @@ func (s *Server) stopSandbox(ctx context.Context, id string) error {
 // endSandbox kills what runs in the sandbox, pause last: it is PID 1 of a
 // shared PID namespace, and the containers' own ends should be seen first.
 func (s *Server) endSandbox(ctx context.Context, e *sandboxEntry) error {
-	id := e.record.Status.ID
+	id := s.sandboxRecordOf(e).Status.ID
 	if id == "" {
 		return nil // its start failed
 	}
@@ -232,7 +237,7 @@ func (s *Server) removeSandbox(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	if err := s.clearSandbox(e.record); err != nil {
+	if err := s.clearSandbox(s.sandboxRecordOf(e)); err != nil {
 		return fmt.Errorf("remove sandbox %s: %w", id, err)
 	}
 	s.mu.Lock()
