@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/proa-project/proa/internal/apiserver/admit"
 	"github.com/proa-project/proa/internal/apiserver/objects"
@@ -21,7 +22,7 @@ import (
 
 // admission is the chain that every write passes, in upstream's order: what
 // mutates first, then what counts, last what others decide.
-func (s *Server) admission() (admission.Interface, error) {
+func (s *Server) admission(a authorizer.Authorizer) (admission.Interface, error) {
 	namespaces, err := s.namespaceLifecycle()
 	if err != nil {
 		return nil, err
@@ -32,7 +33,18 @@ func (s *Server) admission() (admission.Interface, error) {
 	priorities := func(ctx context.Context) ([]*schedulingv1.PriorityClass, error) {
 		return list[*schedulingv1.PriorityClass](ctx, s, "priorityclasses.scheduling.k8s.io", "")
 	}
-	return admission.NewChainHandler(
+	security, err := admit.NewPodSecurity(getter[*corev1.Namespace](s, "namespaces"),
+		func(ctx context.Context, namespace string) ([]*corev1.Pod, error) {
+			return list[*corev1.Pod](ctx, s, "pods", namespace)
+		})
+	if err != nil {
+		return nil, err
+	}
+	policies, err := s.policies(a)
+	if err != nil {
+		return nil, err
+	}
+	return admission.NewChainHandler(append([]admission.Interface{
 		namespaces,
 		admit.PodLimits(limits),
 		admit.ClaimLimits(limits),
@@ -40,6 +52,7 @@ func (s *Server) admission() (admission.Interface, error) {
 			return s.lookup.ServiceAccount(ctx, namespace, name)
 		}),
 		admit.TaintNewNodes(),
+		security,
 		admit.PodPriority(getter[*schedulingv1.PriorityClass](s, "priorityclasses.scheduling.k8s.io"), priorities),
 		admit.OneDefaultPriority(priorities),
 		admit.DefaultTolerations(),
@@ -49,7 +62,7 @@ func (s *Server) admission() (admission.Interface, error) {
 		admit.RuntimeClasses(getter[*nodev1.RuntimeClass](s, "runtimeclasses.node.k8s.io")),
 		admit.DefaultIngressClass(lister[*networkingv1.IngressClass](s, "ingressclasses.networking.k8s.io")),
 		admit.DefaultStorageClass(lister[*storagev1.StorageClass](s, "storageclasses.storage.k8s.io")),
-	), nil
+	}, policies...)...), nil
 }
 
 // namespaceLifecycle refuses new objects where there is no namespace or it is ending.

@@ -53,7 +53,7 @@ func (s *Server) genericConfig() (*genericserver.Config, error) {
 		return nil, err
 	}
 	g.RuleResolver = s.rbac
-	if g.AdmissionControl, err = s.admission(); err != nil {
+	if g.AdmissionControl, err = s.admission(g.Authorization.Authorizer); err != nil {
 		return nil, err
 	}
 

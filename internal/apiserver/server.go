@@ -44,6 +44,7 @@ type Server struct {
 	handler   lateHandler
 	ready     chan struct{}
 	settled   chan struct{} // the stock roles are there too
+	stopped   chan struct{} // Run is over
 }
 
 // New builds everything: when it returns, LoopbackConfig may be handed out, but
@@ -53,7 +54,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), settled: make(chan struct{}), stores: map[string]*registry.Store{}}
+	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), settled: make(chan struct{}), stopped: make(chan struct{}), stores: map[string]*registry.Store{}}
 	if err := s.build(ctx); err != nil {
 		if s.backend != nil {
 			s.backend.Stop()
@@ -154,6 +155,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Run serves until ctx is done and returns when all has ended.
 func (s *Server) Run(parent context.Context) error {
 	defer s.backend.Stop()
+	defer close(s.stopped)
 	prepared := s.generic.PrepareRun()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -189,6 +191,9 @@ func (s *Server) start(ctx context.Context) error {
 	s.informers.Start(ctx.Done())
 	if err := s.bootstrap(ctx); err != nil {
 		return err
+	}
+	if r := s.informers.WaitForCacheSyncWithContext(ctx); r.Err != nil {
+		return r.Err
 	}
 	close(s.ready)
 	if err := s.bootstrapRoles(ctx); err != nil {
