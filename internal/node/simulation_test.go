@@ -174,6 +174,12 @@ func (s *simulation) checkSingle() {
 	for _, c := range s.running() {
 		key := c.Labels["io.kubernetes.pod.uid"] + "/" + c.Labels["io.kubernetes.container.name"]
 		if seen[key] {
+			for _, e := range s.agent.Why("default", c.Labels["io.kubernetes.pod.name"]) {
+				s.t.Logf("%+v", e)
+			}
+			for _, call := range s.runtime.Calls("CreateContainer", "StartContainer", "StopContainer") {
+				s.t.Logf("%s %v: %v", call.Method, call.Req, call.Err)
+			}
 			s.t.Fatalf("two live instances of %s", key)
 		}
 		seen[key] = true

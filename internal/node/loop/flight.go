@@ -52,7 +52,9 @@ func (w *worker) begin(ctx context.Context, r execute.Request) {
 		e := end{outcome: w.loop.cfg.Executor.Do(ctx, r)}
 		cancel()
 		if inRuntime(r.Action.Kind) {
-			e.snapshot = w.lookAfter()
+			if e.snapshot = w.lookAfter(); e.snapshot == nil {
+				return // the agent ends: without having seen it, nothing may be concluded from the end
+			}
 		}
 		w.box.put(func(m *mail) { m.ends = append(m.ends, e) })
 	})

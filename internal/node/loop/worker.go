@@ -62,6 +62,9 @@ func (w *worker) run(ctx context.Context) {
 		case <-w.box.ready:
 		case <-w.timer.C():
 		}
+		if ctx.Err() != nil {
+			return // select may have picked the mail; what it says is half the truth now
+		}
 		if w.turn(ctx) {
 			return
 		}
