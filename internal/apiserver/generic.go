@@ -16,8 +16,9 @@ import (
 	"github.com/proa-project/proa/internal/apiserver/authz"
 )
 
-// shutdownTimeout bounds the wait for requests in flight. Watches don't count.
-const shutdownTimeout = 5 * time.Second
+// shutdownTimeout bounds the wait for requests in flight. Open watches always
+// use it up: over HTTP/2 nobody tells their clients to go.
+const shutdownTimeout = 500 * time.Millisecond
 
 // genericConfig is the library's configuration. It leaves OpenAPI out: that
 // is prebuilt.

@@ -85,6 +85,7 @@ func (s *Server) build(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.generic.ShutdownTimeout = shutdownTimeout
 	if err := s.install(generic); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -36,7 +35,7 @@ type hub struct {
 	clock     clock.WithTicker
 }
 
-func newHub(ctx context.Context, config *rest.Config) (*hub, error) {
+func newHub(ctx context.Context, config *rest.Config, shared informers.SharedInformerFactory) (*hub, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -44,7 +43,7 @@ func newHub(ctx context.Context, config *rest.Config) (*hub, error) {
 	h := &hub{
 		config:    config,
 		client:    client,
-		informers: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(trim)),
+		informers: shared,
 		events:    record.NewBroadcaster(record.WithContext(ctx)),
 		clock:     clock.RealClock{},
 	}
@@ -57,17 +56,9 @@ func (h *hub) recorder(component, host string) record.EventRecorder {
 	return h.events.NewRecorder(scheme.Scheme, v1.EventSource{Component: component, Host: host})
 }
 
-// trim drops what no component reads, before it is kept in memory.
-func trim(o any) (any, error) {
-	if object, ok := o.(metav1.Object); ok {
-		object.SetManagedFields(nil)
-	}
-	return o, nil
-}
-
 // startComponents joins everything to the API server and returns when the node is Ready.
 func (s *server) startComponents(ctx context.Context, components *errgroup.Group) error {
-	h, err := newHub(ctx, s.api.LoopbackConfig())
+	h, err := newHub(ctx, s.api.LoopbackConfig(), s.api.Informers())
 	if err != nil {
 		return err
 	}
@@ -89,11 +80,6 @@ func (s *server) startComponents(ctx context.Context, components *errgroup.Group
 		return err
 	}
 	h.informers.Start(ctx.Done())
-	components.Go(func() error {
-		<-ctx.Done()
-		h.informers.Shutdown()
-		return nil
-	})
 	if s.images != nil {
 		components.Go(func() error {
 			if err := s.importQuickstart(ctx); err != nil && ctx.Err() == nil {

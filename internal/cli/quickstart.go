@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/kit/layout"
 	"github.com/proa-project/proa/internal/quickstart"
+	"github.com/proa-project/proa/internal/runtime/images"
 )
 
 // quickstartPatience bounds the wait for the first pod.
@@ -46,6 +49,9 @@ func newQuickstart(where locate) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), quickstartPatience)
 			defer cancel()
+			if err := awaitImage(ctx, l); err != nil {
+				return err
+			}
 			began := time.Now()
 			if err := applyQuickstart(ctx, client); err != nil {
 				return err
@@ -58,6 +64,28 @@ func newQuickstart(where locate) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// awaitImage: a cluster that has just started may still be importing it.
+func awaitImage(ctx context.Context, l layout.Layout) error {
+	return withImages(ctx, func() (layout.Layout, error) { return l, nil }, func(m images.Manager) error {
+		for {
+			all, err := m.List(ctx)
+			if err != nil {
+				return err
+			}
+			for _, i := range all {
+				if slices.Contains(i.Tags, quickstart.Ref) {
+					return nil
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("the built-in image %s was not imported; see %s", quickstart.Ref, l.ServerLog())
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
 }
 
 // applyQuickstart makes what the manifest says, or leaves what is there alone.

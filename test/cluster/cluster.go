@@ -35,7 +35,10 @@ func New(dir string) (*Cluster, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("a cluster needs root: run with sudo")
 	}
-	binary := filepath.Join(Root(), "bin", "proa")
+	binary := os.Getenv("PROA_BIN")
+	if binary == "" {
+		binary = filepath.Join(Root(), "bin", "proa")
+	}
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w; run `make build` first", err)
 	}
