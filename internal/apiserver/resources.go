@@ -26,7 +26,7 @@ import (
 
 // Resources is every stored kind of the API.
 func Resources() []resource.Resource {
-	return withMissing(slices.Concat(
+	return slices.Concat(
 		core.Resources(),
 		apps.Resources(),
 		events.Resources(),
@@ -45,5 +45,5 @@ func Resources() []resource.Resource {
 		resourceapi.Resources(),
 		flowcontrol.Resources(),
 		storagemigration.Resources(),
-	))
+	)
 }

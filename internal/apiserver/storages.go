@@ -7,6 +7,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 
 	"github.com/proa-project/proa/internal/apiserver/authn"
+	"github.com/proa-project/proa/internal/apiserver/authz"
 	"github.com/proa-project/proa/internal/apiserver/namespaces"
 	"github.com/proa-project/proa/internal/apiserver/registry"
 	"github.com/proa-project/proa/internal/apiserver/review"
@@ -64,10 +65,12 @@ func (s *Server) storages() (served, error) {
 			all.add(gvr.GroupVersion(), gvr.Resource+"/"+name, store.Sub(name))
 		}
 	}
+	s.guardRoles()
 	services.store.BeginCreate, services.store.BeginUpdate = services.BeginCreate, services.BeginUpdate
 	if err := s.addPodEndpoints(all); err != nil {
 		return nil, err
 	}
+	all.add(coreV1, "componentstatuses", review.ComponentStatuses{Etcd: s.backend.Healthy})
 	s.addScales(all)
 	s.addIdentity(all)
 	return all, nil
@@ -136,4 +139,14 @@ func (s *Server) addIdentity(all served) {
 	all.add(authorization, "localsubjectaccessreviews", review.LocalAccessReviews(s.generic.Authorizer))
 	all.add(authorization, "selfsubjectaccessreviews", review.SelfAccessReviews(s.generic.Authorizer))
 	all.add(authorization, "selfsubjectrulesreviews", review.SelfRules(s.rbac))
+}
+
+// guardRoles keeps users from granting what they don't have.
+func (s *Server) guardRoles() {
+	guard := authz.Guard{RBAC: s.rbac, Authorizer: s.generic.Authorizer}
+	for _, name := range []string{"roles", "clusterroles", "rolebindings", "clusterrolebindings"} {
+		if store := s.stores[name+".rbac.authorization.k8s.io"]; store != nil {
+			store.BeginCreate, store.BeginUpdate = guard.BeginCreate, guard.BeginUpdate
+		}
+	}
 }

@@ -5,6 +5,7 @@ package apitest
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,7 +32,12 @@ type Server struct {
 	CA         []byte               // PEM, of the server's and all clients' certificates
 	Kubeconfig string               // path, of an administrator over TLS
 
-	ca *authority
+	ca     *authority
+	key    *ecdsa.PrivateKey // signs service-account tokens
+	change []func(*apiserver.Config)
+	store  *etcd.Store
+	cancel context.CancelFunc
+	done   <-chan error
 }
 
 const startTimeout = 30 * time.Second
@@ -41,10 +47,27 @@ const startTimeout = 30 * time.Second
 func Start(t testing.TB, change ...func(*apiserver.Config)) *Server {
 	t.Helper()
 	quiet()
-	s := &Server{Dir: t.TempDir(), ca: newAuthority(t)}
+	s := &Server{Dir: t.TempDir(), ca: newAuthority(t), key: newKey(t), change: change}
 	s.CA = s.ca.certPEM
-	store := startEtcd(t, filepath.Join(s.Dir, "etcd"))
+	t.Cleanup(func() { s.stop(t) })
+	s.start(t)
+	return s
+}
 
+// Restart stops the server and its etcd and starts them again on the same state,
+// at another port. Clients made before are of no use after; Client is renewed.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.stop(t)
+	s.start(t)
+}
+
+func (s *Server) start(t testing.TB) {
+	t.Helper()
+	var err error
+	if s.store, err = etcd.Start(t.Context(), etcd.Config{Dir: filepath.Join(s.Dir, "etcd"), NoFsync: true}); err != nil {
+		t.Fatal(err)
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +75,10 @@ func Start(t testing.TB, change ...func(*apiserver.Config)) *Server {
 	s.Address = listener.Addr().String()
 	cert, key := s.ca.issue(t, "kube-apiserver", nil, "127.0.0.1")
 	c := apiserver.Config{
-		Etcd: store.Client(), Listener: listener, ServingCert: cert, ServingKey: key, ClientCA: s.CA,
-		ServiceAccountKeys: []crypto.Signer{newKey(t)},
+		Etcd: s.store.Client(), Listener: listener, ServingCert: cert, ServingKey: key, ClientCA: s.CA,
+		ServiceAccountKeys: []crypto.Signer{s.key},
 	}
-	for _, f := range change {
+	for _, f := range s.change {
 		f(&c)
 	}
 	s.run(t, c)
@@ -64,10 +87,28 @@ func Start(t testing.TB, change ...func(*apiserver.Config)) *Server {
 		t.Fatal(err)
 	}
 	s.waitSettled(t)
-	return s
 }
 
-// run starts the server and ends it with the test.
+// stop ends the server, then etcd.
+func (s *Server) stop(t testing.TB) {
+	t.Helper()
+	if s.cancel != nil {
+		s.cancel()
+		if err := <-s.done; err != nil {
+			t.Errorf("the API server ended with: %v", err)
+		}
+		s.cancel = nil
+	}
+	if s.store == nil {
+		return
+	}
+	if err := s.store.Close(); err != nil {
+		t.Error(err)
+	}
+	s.store = nil
+}
+
+// run starts the API server on a running etcd.
 func (s *Server) run(t testing.TB, c apiserver.Config) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,15 +117,9 @@ func (s *Server) run(t testing.TB, c apiserver.Config) {
 		cancel()
 		t.Fatal(err)
 	}
-	s.Server = server
 	done := make(chan error, 1)
+	s.Server, s.cancel, s.done = server, cancel, done
 	go func() { done <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("the API server ended with: %v", err)
-		}
-	})
 	select {
 	case <-server.Ready():
 	case err := <-done:
@@ -155,20 +190,6 @@ func (s *Server) Informers(t testing.TB) (f informers.SharedInformerFactory, sta
 			}
 		}
 	}
-}
-
-func startEtcd(t testing.TB, dir string) *etcd.Store {
-	t.Helper()
-	store, err := etcd.Start(t.Context(), etcd.Config{Dir: dir, NoFsync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store
 }
 
 // quiet silences the libraries' own log unless PROA_TEST_LOG is set.

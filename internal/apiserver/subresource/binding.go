@@ -44,7 +44,7 @@ func (b Binding) Create(ctx context.Context, name string, obj runtime.Object, ch
 		return nil, apierrors.NewBadRequest("name in URL does not match name in Binding object")
 	}
 	if errs := checkBinding(binding); len(errs) > 0 {
-		return nil, errs.ToAggregate()
+		return nil, apierrors.NewInvalid(schema.GroupKind{Kind: "Binding"}, name, errs)
 	}
 	if check != nil {
 		if err := check(ctx, binding.DeepCopy()); err != nil {
