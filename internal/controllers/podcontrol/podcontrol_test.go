@@ -36,9 +36,11 @@ func unscheduled(p *v1.Pod) { p.Spec.NodeName, p.Status.Phase = "", v1.PodPendin
 func pending(p *v1.Pod)     { p.Status.Phase = v1.PodPending; notReady(p) }
 func notReady(p *v1.Pod)    { p.Status.Conditions[0].Status = v1.ConditionFalse }
 func leaving(p *v1.Pod)     { p.DeletionTimestamp = &metav1.Time{Time: now} }
-func justReady(p *v1.Pod)   { p.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(-time.Second)) }
-func crowded(p *v1.Pod)     { p.Spec.NodeName = "crowded" }
-func restarted(p *v1.Pod)   { p.Status.ContainerStatuses = []v1.ContainerStatus{{RestartCount: 3}} }
+func justReady(p *v1.Pod) {
+	p.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(-time.Second))
+}
+func crowded(p *v1.Pod)   { p.Spec.NodeName = "crowded" }
+func restarted(p *v1.Pod) { p.Status.ContainerStatuses = []v1.ContainerStatus{{RestartCount: 3}} }
 func cost(c string) func(*v1.Pod) {
 	return func(p *v1.Pod) { p.Annotations = map[string]string{v1.PodDeletionCost: c} }
 }
@@ -48,7 +50,9 @@ func of(owner string) func(*v1.Pod) {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: owner, UID: types.UID(owner), Controller: &yes}}
 	}
 }
-func labelled(app string) func(*v1.Pod) { return func(p *v1.Pod) { p.Labels = map[string]string{"app": app} } }
+func labelled(app string) func(*v1.Pod) {
+	return func(p *v1.Pod) { p.Labels = map[string]string{"app": app} }
+}
 
 func names(pods []*v1.Pod) (names []string) {
 	for _, p := range pods {

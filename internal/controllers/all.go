@@ -1,0 +1,113 @@
+package controllers
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+
+	"github.com/proa-project/proa/internal/controllers/cronjob"
+	"github.com/proa-project/proa/internal/controllers/deployment"
+	"github.com/proa-project/proa/internal/controllers/endpoints"
+	"github.com/proa-project/proa/internal/controllers/endpointslice"
+	"github.com/proa-project/proa/internal/controllers/garbage"
+	"github.com/proa-project/proa/internal/controllers/job"
+	"github.com/proa-project/proa/internal/controllers/namespace"
+	"github.com/proa-project/proa/internal/controllers/podgc"
+	"github.com/proa-project/proa/internal/controllers/reconcile"
+	"github.com/proa-project/proa/internal/controllers/replicaset"
+	"github.com/proa-project/proa/internal/controllers/replicationcontroller"
+	"github.com/proa-project/proa/internal/controllers/rootca"
+	"github.com/proa-project/proa/internal/controllers/serviceaccount"
+	"github.com/proa-project/proa/internal/controllers/ttl"
+)
+
+// Deps is what controllers work with. The factory's informers are started by the
+// caller, after All.
+type Deps struct {
+	Client    kubernetes.Interface
+	Metadata  metadata.Interface
+	Informers informers.SharedInformerFactory
+	Recorder  func(component string) record.EventRecorder
+	Clock     clock.PassiveClock
+	CA        []byte // PEM, what pods trust the API server by
+}
+
+// All makes every controller, each to be run by its Run.
+func All(d Deps) ([]*reconcile.Loop, error) {
+	var loops []*reconcile.Loop
+	for _, make := range []func() (*reconcile.Loop, error){
+		func() (*reconcile.Loop, error) { return namespace.New(d.Client, d.Metadata, d.Informers, d.Clock) },
+		func() (*reconcile.Loop, error) { return serviceaccount.New(d.Client, d.Informers) },
+		func() (*reconcile.Loop, error) { return rootca.New(d.Client, d.Informers, d.CA) },
+		func() (*reconcile.Loop, error) { return podgc.New(d.Client, d.Informers, d.Clock) },
+		func() (*reconcile.Loop, error) {
+			return endpointslice.New(d.Client, d.Informers, d.Recorder(endpointslice.Component))
+		},
+		func() (*reconcile.Loop, error) {
+			services := d.Informers.Core().V1().Services().Lister()
+			return endpoints.New(d.Client, d.Informers, d.Recorder(endpoints.Component), endpointslice.PodServices(services))
+		},
+		func() (*reconcile.Loop, error) {
+			return replicaset.New(d.Client, d.Informers, d.Recorder(replicaset.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return replicationcontroller.New(d.Client, d.Informers, d.Recorder(replicationcontroller.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return deployment.New(d.Client, d.Informers, d.Recorder(deployment.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return job.New(d.Client, d.Informers, d.Recorder(job.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return cronjob.New(d.Client, d.Informers, d.Recorder(cronjob.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) { return ttl.New(d.Client, d.Informers, d.Clock) },
+		func() (*reconcile.Loop, error) {
+			return garbage.New(garbage.Config{
+				Discovery: d.Client.Discovery(), Metadata: d.Metadata, Recorder: d.Recorder(garbage.Component), Shared: shared(d.Informers),
+			})
+		},
+	} {
+		loop, err := make()
+		if err != nil {
+			return nil, fmt.Errorf("make controllers: %w", err)
+		}
+		loops = append(loops, loop)
+	}
+	return loops, nil
+}
+
+// cached are the resources that the controllers above have informers of anyway:
+// the garbage collector watches along instead of having watches of its own.
+var cached = []schema.GroupVersionResource{
+	{Version: "v1", Resource: "namespaces"},
+	{Version: "v1", Resource: "nodes"},
+	{Version: "v1", Resource: "pods"},
+	{Version: "v1", Resource: "services"},
+	{Version: "v1", Resource: "endpoints"},
+	{Version: "v1", Resource: "configmaps"},
+	{Version: "v1", Resource: "serviceaccounts"},
+	{Version: "v1", Resource: "replicationcontrollers"},
+	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	{Group: "apps", Version: "v1", Resource: "replicasets"},
+	{Group: "apps", Version: "v1", Resource: "deployments"},
+	{Group: "batch", Version: "v1", Resource: "jobs"},
+	{Group: "batch", Version: "v1", Resource: "cronjobs"},
+}
+
+func shared(factory informers.SharedInformerFactory) func(schema.GroupVersionResource) cache.SharedIndexInformer {
+	found := map[schema.GroupVersionResource]cache.SharedIndexInformer{}
+	for _, r := range cached {
+		if generic, err := factory.ForResource(r); err == nil {
+			found[r] = generic.Informer()
+		}
+	}
+	return func(r schema.GroupVersionResource) cache.SharedIndexInformer { return found[r] }
+}
