@@ -52,7 +52,7 @@ func checkMutatingPolicy(p, old *admissionv1.MutatingAdmissionPolicy) field.Erro
 		sameConditions = equality.Semantic.DeepEqual(spec.ParamKind, old.Spec.ParamKind) && equality.Semantic.DeepEqual(spec.MatchConditions, old.Spec.MatchConditions)
 	}
 	errs := meta.Join(
-		meta.OneOf(path.Child("failurePolicy"), meta.Deref(spec.FailurePolicy, ""), admissionv1.Ignore, admissionv1.Fail),
+		meta.Supported(path.Child("failurePolicy"), meta.Deref(spec.FailurePolicy, ""), admissionv1.Ignore, admissionv1.Fail),
 		checkParamKind(path.Child("paramKind"), spec.ParamKind),
 		checkConstraints(path.Child("matchConstraints"), spec.MatchConstraints),
 		checkNoDelete(path.Child("matchConstraints"), spec.MatchConstraints),

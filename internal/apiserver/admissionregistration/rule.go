@@ -115,7 +115,7 @@ func checkMatch(path *field.Path, m *admissionv1.MatchResources) field.ErrorList
 	if m == nil {
 		return nil
 	}
-	errs := meta.OneOf(path.Child("matchPolicy"), meta.Deref(m.MatchPolicy, ""), admissionv1.Exact, admissionv1.Equivalent)
+	errs := meta.Supported(path.Child("matchPolicy"), meta.Deref(m.MatchPolicy, ""), admissionv1.Exact, admissionv1.Equivalent)
 	for _, of := range []struct {
 		name     string
 		selector *metav1.LabelSelector

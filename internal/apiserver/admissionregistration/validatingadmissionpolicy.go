@@ -64,7 +64,7 @@ func checkValidatingPolicy(p, old *admissionv1.ValidatingAdmissionPolicy) field.
 		sameConditions = equality.Semantic.DeepEqual(spec.ParamKind, old.Spec.ParamKind) && equality.Semantic.DeepEqual(spec.MatchConditions, old.Spec.MatchConditions)
 	}
 	errs := meta.Join(
-		meta.OneOf(path.Child("failurePolicy"), meta.Deref(spec.FailurePolicy, ""), admissionv1.Ignore, admissionv1.Fail),
+		meta.Supported(path.Child("failurePolicy"), meta.Deref(spec.FailurePolicy, ""), admissionv1.Ignore, admissionv1.Fail),
 		checkParamKind(path.Child("paramKind"), spec.ParamKind),
 		checkConstraints(path.Child("matchConstraints"), spec.MatchConstraints),
 	)

@@ -60,7 +60,7 @@ func checkActions(path *field.Path, actions []admissionv1.ValidationAction) fiel
 			"must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"))
 	}
 	if len(actions) == 0 {
-		errs = append(errs, field.Required(path, "at least one validation action is required"))
+		errs = append(errs, field.Required(path, ""))
 	}
 	return errs
 }

@@ -36,9 +36,11 @@ func daemonSets() resource.Resource {
 		Default:      meta.Default(defaultDaemonSet),
 		Prepare:      meta.Prepare(prepareDaemonSet),
 		Check:        meta.Check(func(d *appsv1.DaemonSet) field.ErrorList { return checkDaemonSet(d, nil) }),
+		Warn:         meta.Warn(func(d *appsv1.DaemonSet) []string { return workload.WarnPods(&d.Spec.Template) }),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(prepareDaemonSetUpdate),
 			CheckUpdate:   meta.CheckUpdate(checkDaemonSetUpdate),
+			WarnUpdate:    meta.WarnUpdate(func(d, old *appsv1.DaemonSet) []string { return workload.WarnChangedPods(d, old, &d.Spec.Template) }),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},
@@ -121,6 +123,9 @@ func checkDaemonSet(d, old *appsv1.DaemonSet) field.ErrorList {
 		storedTemplate, storedSelector = &old.Spec.Template, old.Spec.Selector
 	}
 	selector, wrong := workload.CheckSelector(path.Child("selector"), spec.Selector, storedSelector, "daemonset")
+	if spec.Selector == nil {
+		wrong = nil // the template's labels not matching it says as much
+	}
 	return meta.Join(
 		wrong,
 		workload.CheckRunning(path.Child("template"), &spec.Template, storedTemplate, selector, "DaemonSet"),

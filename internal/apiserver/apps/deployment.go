@@ -34,10 +34,13 @@ func deployments() resource.Resource {
 		Default:      meta.Default(defaultDeployment),
 		Prepare:      meta.Prepare(func(d *appsv1.Deployment) { podspec.DropUnservedInTemplate(&d.Spec.Template) }),
 		Check:        meta.Check(func(d *appsv1.Deployment) field.ErrorList { return checkDeployment(d, nil) }),
-		Warn:         meta.Warn(func(d *appsv1.Deployment) []string { return workload.WarnName(d.Name) }),
+		Warn: meta.Warn(func(d *appsv1.Deployment) []string {
+			return append(workload.WarnName(d.Name), workload.WarnPods(&d.Spec.Template)...)
+		}),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(func(d, _ *appsv1.Deployment) { podspec.DropUnservedInTemplate(&d.Spec.Template) }),
 			CheckUpdate:   meta.CheckUpdate(checkDeploymentUpdate),
+			WarnUpdate:    meta.WarnUpdate(func(d, old *appsv1.Deployment) []string { return workload.WarnChangedPods(d, old, &d.Spec.Template) }),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},

@@ -33,10 +33,13 @@ func replicaSets() resource.Resource {
 		Default:      meta.Default(defaultReplicaSet),
 		Prepare:      meta.Prepare(func(r *appsv1.ReplicaSet) { podspec.DropUnservedInTemplate(&r.Spec.Template) }),
 		Check:        meta.Check(func(r *appsv1.ReplicaSet) field.ErrorList { return checkReplicaSet(r, nil) }),
-		Warn:         meta.Warn(func(r *appsv1.ReplicaSet) []string { return workload.WarnName(r.Name) }),
+		Warn: meta.Warn(func(r *appsv1.ReplicaSet) []string {
+			return append(workload.WarnName(r.Name), workload.WarnPods(&r.Spec.Template)...)
+		}),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(func(r, _ *appsv1.ReplicaSet) { podspec.DropUnservedInTemplate(&r.Spec.Template) }),
 			CheckUpdate:   meta.CheckUpdate(checkReplicaSetUpdate),
+			WarnUpdate:    meta.WarnUpdate(func(r, old *appsv1.ReplicaSet) []string { return workload.WarnChangedPods(r, old, &r.Spec.Template) }),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},

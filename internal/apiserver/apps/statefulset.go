@@ -15,6 +15,7 @@ import (
 	"github.com/proa-project/proa/internal/apiserver/core/podspec"
 	"github.com/proa-project/proa/internal/apiserver/meta"
 	"github.com/proa-project/proa/internal/apiserver/resource"
+	"github.com/proa-project/proa/internal/apiserver/workload"
 )
 
 // A StatefulSet runs pods that keep their names and volumes.
@@ -34,11 +35,15 @@ func statefulSets() resource.Resource {
 		Prepare:      meta.Prepare(func(s *appsv1.StatefulSet) { podspec.DropUnservedInTemplate(&s.Spec.Template) }),
 		Check:        meta.Check(checkStatefulSet),
 		CheckName:    apivalidation.NameIsDNSLabel, // pods are named after it, and named in DNS
-		Warn:         meta.Warn(warnStatefulSet),
+		Warn: meta.Warn(func(s *appsv1.StatefulSet) []string {
+			return append(workload.WarnPods(&s.Spec.Template), warnStatefulSet(s)...)
+		}),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(func(s, _ *appsv1.StatefulSet) { podspec.DropUnservedInTemplate(&s.Spec.Template) }),
 			CheckUpdate:   meta.CheckUpdate(checkStatefulSetUpdate),
-			WarnUpdate:    meta.WarnUpdate(func(s, _ *appsv1.StatefulSet) []string { return warnStatefulSet(s) }),
+			WarnUpdate: meta.WarnUpdate(func(s, old *appsv1.StatefulSet) []string {
+				return append(workload.WarnChangedPods(s, old, &s.Spec.Template), warnStatefulSet(s)...)
+			}),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},

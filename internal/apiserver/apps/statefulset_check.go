@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/proa-project/proa/internal/apiserver/core"
@@ -31,9 +32,8 @@ func checkStatefulSpec(s, old *appsv1.StatefulSet) field.ErrorList {
 	errs := append(checkPodManagement(path.Child("podManagementPolicy"), spec.PodManagementPolicy), checkStatefulStrategy(path.Child("updateStrategy"), &spec.UpdateStrategy)...)
 	if policy := spec.PersistentVolumeClaimRetentionPolicy; policy != nil {
 		path := path.Child("persistentVolumeClaimRetentionPolicy")
-		kinds := []appsv1.PersistentVolumeClaimRetentionPolicyType{appsv1.RetainPersistentVolumeClaimRetentionPolicyType, appsv1.DeletePersistentVolumeClaimRetentionPolicyType}
-		errs = append(errs, meta.Supported(path.Child("whenDeleted"), policy.WhenDeleted, kinds...)...)
-		errs = append(errs, meta.Supported(path.Child("whenScaled"), policy.WhenScaled, kinds...)...)
+		errs = append(errs, checkRetention(path.Child("whenDeleted"), policy.WhenDeleted)...)
+		errs = append(errs, checkRetention(path.Child("whenScaled"), policy.WhenScaled)...)
 	}
 	errs = append(errs, meta.NonNegative(path.Child("replicas"), meta.Deref(spec.Replicas, 0))...)
 	errs = append(errs, meta.NonNegative(path.Child("minReadySeconds"), spec.MinReadySeconds)...)
@@ -55,13 +55,18 @@ func podsOf(spec *appsv1.StatefulSetSpec) *corev1.PodTemplateSpec {
 	template := spec.Template.DeepCopy()
 	template.Spec.Subdomain, template.Spec.Hostname = "", ""
 	var volumes []corev1.Volume
+	claimed := sets.New[string]()
 	for _, claim := range spec.VolumeClaimTemplates {
+		if claimed.Has(claim.Name) {
+			continue
+		}
+		claimed.Insert(claim.Name)
 		volumes = append(volumes, corev1.Volume{Name: claim.Name, VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim.Name},
 		}})
 	}
 	for _, volume := range template.Spec.Volumes {
-		if !slices.ContainsFunc(volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }) {
+		if !claimed.Has(volume.Name) {
 			volumes = append(volumes, volume)
 		}
 	}
@@ -145,4 +150,12 @@ func checkStatefulSetStatus(s, old *appsv1.StatefulSet) field.ErrorList {
 		workload.NoMore(path.Child("availableReplicas"), status.AvailableReplicas, status.ReadyReplicas, "cannot be greater than status.readyReplicas"),
 		workload.CheckCollisions(path.Child("collisionCount"), status.CollisionCount, old.Status.CollisionCount),
 	)
+}
+
+func checkRetention(path *field.Path, policy appsv1.PersistentVolumeClaimRetentionPolicyType) field.ErrorList {
+	known := []appsv1.PersistentVolumeClaimRetentionPolicyType{appsv1.RetainPersistentVolumeClaimRetentionPolicyType, appsv1.DeletePersistentVolumeClaimRetentionPolicyType}
+	if slices.Contains(known, policy) {
+		return nil
+	}
+	return field.ErrorList{field.NotSupported(path, policy, known)}
 }

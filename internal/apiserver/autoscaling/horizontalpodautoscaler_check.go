@@ -40,7 +40,7 @@ func checkReplicas(path *field.Path, spec *autoscalingv2.HorizontalPodAutoscaler
 	}
 	switch {
 	case most == 0:
-		errs = append(errs, field.Required(path.Child("maxReplicas"), "must be set and greater than 0"))
+		errs = append(errs, field.Required(path.Child("maxReplicas"), ""))
 	case most < 0:
 		errs = append(errs, field.Invalid(path.Child("maxReplicas"), most, "must be greater than or equal to 1"))
 	}

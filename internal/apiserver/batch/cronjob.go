@@ -36,11 +36,12 @@ func cronJobs() resource.Resource {
 		Prepare:      meta.Prepare(func(c *batchv1.CronJob) { dropUnserved(&c.Spec.JobTemplate.Spec) }),
 		Check:        meta.Check(checkCronJob),
 		Warn: meta.Warn(func(c *batchv1.CronJob) []string {
-			return append(workload.WarnName(c.Name), warnJobSpec("spec.jobTemplate.spec", &c.Spec.JobTemplate.Spec)...)
+			return append(workload.WarnName(c.Name), warnJobSpec(jobPath(), &c.Spec.JobTemplate.Spec)...)
 		}),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(func(c, _ *batchv1.CronJob) { dropUnserved(&c.Spec.JobTemplate.Spec) }),
 			CheckUpdate:   meta.CheckUpdate(checkCronJobSpec),
+			WarnUpdate:    meta.WarnUpdate(warnCronJobUpdate),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},
@@ -74,6 +75,19 @@ func defaultCronJob(c *batchv1.CronJob) {
 	defaultJobSpec(&c.Spec.JobTemplate.Spec)
 }
 
+func jobPath() *field.Path { return field.NewPath("spec", "jobTemplate", "spec") }
+
+func warnCronJobUpdate(c, old *batchv1.CronJob) []string {
+	var warnings []string
+	if c.Generation != old.Generation {
+		warnings = warnJobSpec(jobPath(), &c.Spec.JobTemplate.Spec)
+	}
+	if strings.Contains(c.Spec.Schedule, "TZ") { // "spec.spec" is how the API words it
+		warnings = append(warnings, "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details")
+	}
+	return warnings
+}
+
 func checkCronJob(c *batchv1.CronJob) field.ErrorList {
 	errs := checkCronJobSpec(c, nil)
 	if len(c.Name) > longestCronJobName {
@@ -104,7 +118,7 @@ func checkCronJobSpec(c, old *batchv1.CronJob) field.ErrorList {
 		errs = append(errs, field.Invalid(template.Child("selector"), selector, "`selector` will be auto-generated"))
 	}
 	if meta.Deref(spec.JobTemplate.Spec.ManualSelector, false) {
-		errs = append(errs, field.NotSupported(template.Child("manualSelector"), "true", []string{"nil", "false"}))
+		errs = append(errs, field.NotSupported(template.Child("manualSelector"), true, []string{"nil", "false"}))
 	}
 	return meta.Join(errs,
 		meta.NonNegative(path.Child("successfulJobsHistoryLimit"), meta.Deref(spec.SuccessfulJobsHistoryLimit, 0)),

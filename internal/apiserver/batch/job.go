@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/proa-project/proa/internal/apiserver/core/podspec"
 	"github.com/proa-project/proa/internal/apiserver/meta"
@@ -35,12 +36,12 @@ func jobs() resource.Resource {
 		Prepare:      meta.Prepare(prepareJob),
 		Check:        meta.Check(checkJob),
 		Warn: meta.Warn(func(j *batchv1.Job) []string {
-			return append(workload.WarnName(j.Name), warnJobSpec("spec", &j.Spec)...)
+			return append(workload.WarnName(j.Name), warnJobSpec(field.NewPath("spec"), &j.Spec)...)
 		}),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(func(j, _ *batchv1.Job) { dropUnserved(&j.Spec) }),
 			CheckUpdate:   meta.CheckUpdate(checkJobUpdate),
-			WarnUpdate:    meta.WarnUpdate(func(j, _ *batchv1.Job) []string { return warnJobSpec("spec", &j.Spec) }),
+			WarnUpdate:    meta.WarnUpdate(warnJobUpdate),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},
@@ -122,7 +123,7 @@ func prepareJob(j *batchv1.Job) {
 		return
 	}
 	template := &j.Spec.Template
-	copied := maps.Equal(j.Labels, template.Labels)
+	copied := len(j.Labels) > 0 && maps.Equal(j.Labels, template.Labels) // by the default
 	template.Labels = withMissing(template.Labels, map[string]string{
 		oldJobNameLabel: j.Name, batchv1.JobNameLabel: j.Name,
 		oldControllerUIDLabel: string(j.UID), batchv1.ControllerUidLabel: string(j.UID),
@@ -140,12 +141,20 @@ func withMissing(labels, more map[string]string) map[string]string {
 	return all
 }
 
-func warnJobSpec(path string, spec *batchv1.JobSpec) []string {
-	indexed := meta.Deref(spec.CompletionMode, "") == batchv1.IndexedCompletion
-	if !indexed || meta.Deref(spec.Completions, 0) <= manyCompletions || meta.Deref(spec.Parallelism, 0) <= mostForMany {
+func warnJobUpdate(j, old *batchv1.Job) []string {
+	if j.Generation == old.Generation {
 		return nil
 	}
-	return []string{path + ": In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"}
+	return warnJobSpec(field.NewPath("spec"), &j.Spec)
+}
+
+func warnJobSpec(path *field.Path, spec *batchv1.JobSpec) []string {
+	var warnings []string
+	indexed := meta.Deref(spec.CompletionMode, "") == batchv1.IndexedCompletion
+	if indexed && meta.Deref(spec.Completions, 0) > manyCompletions && meta.Deref(spec.Parallelism, 0) > mostForMany {
+		warnings = append(warnings, path.String()+": In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail")
+	}
+	return append(warnings, podspec.WarningsForTemplate(&spec.Template, path.Child("template"))...)
 }
 
 func jobRow(j *batchv1.Job, now metav1.Time) []any {

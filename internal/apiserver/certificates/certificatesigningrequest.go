@@ -6,6 +6,7 @@ import (
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,7 +20,7 @@ import (
 // A CertificateSigningRequest asks a signer for a certificate. Who may approve,
 // sign and ask for what is admission's to decide; here is what an object can be.
 func certificateSigningRequests() resource.Resource {
-	spec := certificatesv1.CertificateSigningRequestSpec{}.SwaggerDoc()
+	spec := certificatesv1beta1.CertificateSigningRequestSpec{}.SwaggerDoc()
 	return resource.Resource{
 		GroupVersion: certificatesv1.SchemeGroupVersion,
 		Name:         "certificatesigningrequests",
@@ -59,7 +60,7 @@ func certificateSigningRequests() resource.Resource {
 			meta.String("SignerName", spec["signerName"]),
 			meta.String("Requestor", spec["request"]),
 			meta.String("RequestedDuration", spec["expirationSeconds"]),
-			meta.String("Condition", certificatesv1.CertificateSigningRequestStatus{}.SwaggerDoc()["conditions"]),
+			meta.String("Condition", certificatesv1beta1.CertificateSigningRequestStatus{}.SwaggerDoc()["conditions"]),
 		),
 		Row: meta.Row(csrRow),
 	}

@@ -107,15 +107,14 @@ func checkConditions(r, old *certificatesv1.CertificateSigningRequest) field.Err
 			allowed = allowed[:1]
 		}
 		errs = append(errs, meta.OneOf(at.Child("status"), c.Status, allowed...)...)
-		approvedAndDenied := c.Type == certificatesv1.CertificateApproved && seen[certificatesv1.CertificateDenied] ||
-			c.Type == certificatesv1.CertificateDenied && seen[certificatesv1.CertificateApproved]
-		if approvedAndDenied {
-			errs = append(errs, field.Invalid(path, c.Type, "Approved and Denied conditions are mutually exclusive"))
-		}
 		if seen[c.Type] {
 			errs = append(errs, field.Duplicate(at.Child("type"), c.Type))
 		}
 		seen[c.Type] = true
+	}
+	if seen[certificatesv1.CertificateApproved] && seen[certificatesv1.CertificateDenied] {
+		const approved, denied = `conditions[{"type": "Approved"}]`, `conditions[{"type": "Denied"}]`
+		errs = append(errs, field.Invalid(path, "{"+approved+", "+denied+"}", "must specify at most one of: `"+approved+"`, `"+denied+"`"))
 	}
 	return errs
 }

@@ -27,21 +27,21 @@ type source struct {
 // checkVolumeSource checks that a volume is of exactly one kind, and that one.
 func checkVolumeSource(at *field.Path, v *corev1.PersistentVolume) field.ErrorList {
 	var errs field.ErrorList
-	found := 0
+	found := ""
 	for _, s := range volumeSources(v) {
-		if !s.set {
-			continue
-		}
-		if found++; found > 1 {
+		switch {
+		case !s.set:
+		case found != "":
 			errs = append(errs, field.Forbidden(at.Child(s.name), "may not specify more than 1 volume type"))
-			continue
+		default:
+			found = s.name
+			errs = append(errs, s.check(at.Child(s.name))...)
 		}
-		errs = append(errs, s.check(at.Child(s.name))...)
 	}
-	if found == 0 {
+	if found == "" {
 		errs = append(errs, field.Required(at, "must specify a volume type"))
 	}
-	if v.Spec.Local != nil && v.Spec.NodeAffinity == nil {
+	if found == "local" && v.Spec.NodeAffinity == nil {
 		errs = append(errs, field.Required(at.Child("nodeAffinity"), "Local volume requires node affinity"))
 	}
 	return errs

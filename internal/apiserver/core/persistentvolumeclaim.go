@@ -77,7 +77,6 @@ func DefaultClaimSpec(spec *corev1.PersistentVolumeClaimSpec) {
 }
 
 func preparePersistentVolumeClaim(c *corev1.PersistentVolumeClaim) {
-	c.Status.Phase = corev1.ClaimPending
 	prepareDataSource(&c.Spec, nil)
 }
 

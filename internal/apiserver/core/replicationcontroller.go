@@ -33,9 +33,12 @@ func replicationControllers() resource.Resource {
 		Generation:   true,
 		Default:      meta.Default(defaultReplicationController),
 		Check:        meta.Check(func(c *corev1.ReplicationController) field.ErrorList { return checkReplicationController(c, nil) }),
-		Warn:         meta.Warn(func(c *corev1.ReplicationController) []string { return workload.WarnName(c.Name) }),
+		Prepare:      meta.Prepare(prepareReplicationController),
+		Warn:         meta.Warn(warnReplicationController),
 		Update: resource.Update{
+			PrepareUpdate: meta.PrepareUpdate(func(c, _ *corev1.ReplicationController) { prepareReplicationController(c) }),
 			CheckUpdate:   meta.CheckUpdate(checkReplicationController),
+			WarnUpdate:    meta.WarnUpdate(warnReplicationControllerUpdate),
 			Reset:         [][]string{{"status"}},
 			Unconditional: true,
 		},
@@ -72,6 +75,27 @@ func defaultReplicationController(c *corev1.ReplicationController) {
 	}
 	workload.CopyLabels(&c.ObjectMeta, c.Spec.Template)
 	podspec.DefaultTemplate(c.Spec.Template)
+}
+
+func prepareReplicationController(c *corev1.ReplicationController) {
+	if c.Spec.Template != nil {
+		podspec.DropUnservedInTemplate(c.Spec.Template)
+	}
+}
+
+func warnReplicationController(c *corev1.ReplicationController) []string {
+	warnings := workload.WarnName(c.Name)
+	if c.Spec.Template != nil {
+		warnings = append(warnings, workload.WarnPods(c.Spec.Template)...)
+	}
+	return warnings
+}
+
+func warnReplicationControllerUpdate(c, old *corev1.ReplicationController) []string {
+	if c.Spec.Template == nil {
+		return nil
+	}
+	return workload.WarnChangedPods(c, old, c.Spec.Template)
 }
 
 func checkReplicationController(c, old *corev1.ReplicationController) field.ErrorList {

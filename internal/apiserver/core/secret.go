@@ -1,6 +1,7 @@
 package core
 
 import (
+	"crypto/tls"
 	"encoding/json"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,9 +29,11 @@ func secrets() resource.Resource {
 		Default:      meta.Default(defaultSecret),
 		Prepare:      meta.Prepare(mergeStringData),
 		Check:        meta.Check(checkSecret),
+		Warn:         meta.Warn(warnSecret),
 		Update: resource.Update{
 			PrepareUpdate: meta.PrepareUpdate(prepareSecretUpdate),
 			CheckUpdate:   meta.CheckUpdate(checkSecretUpdate),
+			WarnUpdate:    meta.WarnUpdate(func(s, _ *corev1.Secret) []string { return warnSecret(s) }),
 			Unconditional: true,
 		},
 		Fields:  meta.Fields(func(s *corev1.Secret) fields.Set { return fields.Set{"type": string(s.Type)} }),
@@ -66,6 +69,17 @@ func prepareSecretUpdate(s, old *corev1.Secret) {
 	if s.Type == "" {
 		s.Type = old.Type
 	}
+}
+
+// warnSecret tells of a key and a certificate that are none, or not of one another.
+func warnSecret(s *corev1.Secret) []string {
+	if s.Type != corev1.SecretTypeTLS {
+		return nil
+	}
+	if _, err := tls.X509KeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
 }
 
 func checkSecret(s *corev1.Secret) field.ErrorList {

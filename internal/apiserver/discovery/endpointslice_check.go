@@ -53,7 +53,7 @@ func checkSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 			errs = append(errs, field.Duplicate(at.Child("name"), name))
 		}
 		names = append(names, name)
-		errs = append(errs, meta.OneOf(at.Child("protocol"), meta.Deref(port.Protocol, ""), corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
+		errs = append(errs, meta.Supported(at.Child("protocol"), meta.Deref(port.Protocol, ""), corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
 		if port.AppProtocol != nil {
 			errs = append(errs, meta.QualifiedName(at.Child("appProtocol"), *port.AppProtocol)...)
 		}
@@ -78,7 +78,7 @@ func checkEndpoint(path *field.Path, t discoveryv1.AddressType, e *discoveryv1.E
 	addresses := path.Child("addresses")
 	switch n := len(e.Addresses); {
 	case n == 0:
-		errs = append(errs, field.Required(addresses, "must contain at least 1 address"))
+		errs = append(errs, field.Required(addresses, ""))
 	case n > mostAddresses:
 		errs = append(errs, field.TooMany(addresses, n, mostAddresses))
 	}

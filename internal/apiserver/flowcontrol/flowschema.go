@@ -2,6 +2,7 @@ package flowcontrol
 
 import (
 	"fmt"
+	"slices"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -63,8 +64,10 @@ func checkFlowSchema(s *flowcontrolv1.FlowSchema) field.ErrorList {
 	path := field.NewPath("spec")
 	errs := checkPrecedence(path.Child("matchingPrecedence"), s.Spec.MatchingPrecedence, s.Name)
 	if method := s.Spec.DistinguisherMethod; method != nil {
-		errs = append(errs, meta.Supported(path.Child("distinguisherMethod", "type"), method.Type,
-			flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType)...)
+		known := []flowcontrolv1.FlowDistinguisherMethodType{flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType}
+		if !slices.Contains(known, method.Type) {
+			errs = append(errs, field.NotSupported(path.Child("distinguisherMethod", "type"), any(method), known))
+		}
 	}
 	level := path.Child("priorityLevelConfiguration", "name")
 	if name := s.Spec.PriorityLevelConfiguration.Name; name == "" {

@@ -61,6 +61,9 @@ const (
 	defaultQueueLength = 50
 
 	mostQueues = 10_000_000
+
+	// keptZero is how v1beta3 tells zero shares from none; no other version may.
+	keptZero = "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares"
 )
 
 func defaultPriorityLevel(l *flowcontrolv1.PriorityLevelConfiguration) {
@@ -90,30 +93,30 @@ func defaultPriorityLevel(l *flowcontrolv1.PriorityLevelConfiguration) {
 func checkPriorityLevel(l *flowcontrolv1.PriorityLevelConfiguration) field.ErrorList {
 	path := field.NewPath("spec")
 	var errs field.ErrorList
+	if _, found := l.Annotations[keptZero]; found {
+		errs = append(errs, field.Forbidden(field.NewPath("metadata", "annotations"), fmt.Sprintf("annotation '%s' is forbidden", keptZero)))
+	}
 	exempt := l.Spec.Type == flowcontrolv1.PriorityLevelEnablementExempt
 	if (l.Name == flowcontrolv1.PriorityLevelConfigurationNameExempt) != exempt {
 		errs = append(errs, field.Invalid(path.Child("type"), l.Spec.Type, "must be 'Exempt' if and only if `name` is 'exempt'"))
 	}
-	switch l.Spec.Type {
-	case flowcontrolv1.PriorityLevelEnablementExempt:
-		if l.Spec.Limited != nil {
-			errs = append(errs, field.Forbidden(path.Child("limited"), "must be nil if the type is not Limited"))
-		}
-		if e := l.Spec.Exempt; e != nil {
-			errs = append(errs, checkShares(path.Child("exempt"), e.NominalConcurrencyShares)...)
-			errs = append(errs, checkLendable(path.Child("exempt"), e.LendablePercent)...)
-		}
-	case flowcontrolv1.PriorityLevelEnablementLimited:
-		if l.Spec.Exempt != nil {
-			errs = append(errs, field.Forbidden(path.Child("exempt"), "must be nil if the type is Limited"))
-		}
-		if l.Spec.Limited == nil {
-			errs = append(errs, field.Required(path.Child("limited"), "must not be empty when type is Limited"))
-		} else {
-			errs = append(errs, checkLimited(path.Child("limited"), l.Spec.Limited)...)
-		}
+	limited := l.Spec.Type == flowcontrolv1.PriorityLevelEnablementLimited
+	errs = append(errs, meta.OneOf(path.Child("type"), l.Spec.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)...)
+	switch {
+	case limited && l.Spec.Limited == nil:
+		errs = append(errs, field.Required(path.Child("limited"), ""))
+	case limited:
+		errs = append(errs, checkLimited(path.Child("limited"), l.Spec.Limited)...)
+	case l.Spec.Limited != nil:
+		errs = append(errs, field.Forbidden(path.Child("limited"), ""))
+	}
+	switch e := l.Spec.Exempt; {
+	case e == nil:
+	case exempt:
+		errs = append(errs, checkShares(path.Child("exempt"), e.NominalConcurrencyShares)...)
+		errs = append(errs, checkLendable(path.Child("exempt"), e.LendablePercent)...)
 	default:
-		errs = append(errs, meta.OneOf(path.Child("type"), l.Spec.Type, flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited)...)
+		errs = append(errs, field.Forbidden(path.Child("exempt"), ""))
 	}
 	errs = append(errs, checkMandatoryLevel(path, l)...)
 	return append(errs, checkLevelConditions(l)...)
@@ -164,21 +167,17 @@ func checkLimited(path *field.Path, limited *flowcontrolv1.LimitedPriorityLevelC
 }
 
 func checkLimitResponse(path *field.Path, response flowcontrolv1.LimitResponse) field.ErrorList {
-	queuing := path.Child("queuing")
-	switch response.Type {
-	case flowcontrolv1.LimitResponseTypeReject:
-		if response.Queuing != nil {
-			return field.ErrorList{field.Forbidden(queuing, "must be nil if limited.limitResponse.type is not Limited")}
-		}
-	case flowcontrolv1.LimitResponseTypeQueue:
-		if response.Queuing == nil {
-			return field.ErrorList{field.Required(queuing, "must not be empty if limited.limitResponse.type is Limited")}
-		}
-		return checkQueuing(queuing, response.Queuing)
-	default:
-		return meta.OneOf(path.Child("type"), response.Type, flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)
+	errs := meta.OneOf(path.Child("type"), response.Type, flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)
+	path = path.Child("queuing")
+	switch queues := response.Type == flowcontrolv1.LimitResponseTypeQueue; {
+	case queues && response.Queuing == nil:
+		errs = append(errs, field.Required(path, ""))
+	case queues:
+		errs = append(errs, checkQueuing(path, response.Queuing)...)
+	case response.Queuing != nil:
+		errs = append(errs, field.Forbidden(path, ""))
 	}
-	return nil
+	return errs
 }
 
 func checkQueuing(path *field.Path, q *flowcontrolv1.QueuingConfiguration) field.ErrorList {

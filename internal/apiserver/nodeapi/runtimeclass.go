@@ -30,7 +30,7 @@ func runtimeClasses() resource.Resource {
 			CheckUpdate:    meta.CheckUpdate(checkRuntimeClassUpdate),
 			CreateOnUpdate: true,
 		},
-		Columns: meta.Table(meta.Name(), meta.String("Handler", nodev1.RuntimeClass{}.SwaggerDoc()["handler"]), meta.Created()),
+		Columns: meta.Table(meta.Name(), meta.String("Handler", ""), meta.Created()),
 		Row: meta.Row(func(c *nodev1.RuntimeClass, now metav1.Time) []any {
 			return []any{c.Name, c.Handler, meta.Age(c.CreationTimestamp, now)}
 		}),

@@ -21,7 +21,7 @@ func checkRules(rules []rbacv1.PolicyRule, namespaced bool) field.ErrorList {
 	for i, rule := range rules {
 		path := field.NewPath("rules").Index(i)
 		if len(rule.Verbs) == 0 {
-			errs = append(errs, field.Required(path.Child("verbs"), "verbs must contain at least one value"))
+			errs = append(errs, field.Required(path.Child("verbs"), ""))
 		}
 		if len(rule.NonResourceURLs) > 0 {
 			path = path.Child("nonResourceURLs")

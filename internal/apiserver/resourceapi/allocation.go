@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -90,7 +91,9 @@ func checkClaimStatus(claim, old *resourcev1.ResourceClaim) field.ErrorList {
 	path = path.Child("allocation")
 	switch {
 	case status.Allocation != nil && old.Status.Allocation != nil:
-		errs = append(errs, meta.Unchanged(path, status.Allocation, old.Status.Allocation)...)
+		if !equality.Semantic.DeepEqual(status.Allocation, old.Status.Allocation) {
+			errs = append(errs, field.Invalid(path, status.Allocation, "field cannot be modified once set"))
+		}
 	case status.Allocation != nil:
 		errs = append(errs, checkAllocation(path, status.Allocation, namesOf(&claim.Spec))...)
 	}
@@ -130,8 +133,8 @@ func checkAllocation(path *field.Path, allocation *resourcev1.AllocationResult, 
 func checkResult(path *field.Path, r resourcev1.DeviceRequestAllocationResult, names requestNames) field.ErrorList {
 	return meta.Join(
 		names.checkOne(path.Child("request"), r.Request),
-		meta.DriverName(path.Child("driver"), r.Driver),
-		checkPoolName(path.Child("pool"), r.Pool),
+		checkDriver(path.Child("driver"), r.Driver),
+		checkResultPool(path.Child("pool"), r.Pool),
 		meta.DNSLabel(path.Child("device"), r.Device),
 		checkBinding(path, r.BindingConditions, r.BindingFailureConditions),
 		checkList(path.Child("tolerations"), r.Tolerations, unlimited, checkToleration),

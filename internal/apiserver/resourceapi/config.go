@@ -6,8 +6,6 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"github.com/proa-project/proa/internal/apiserver/meta"
 )
 
 // checkConfig checks what a driver is told; what was stored may be of any size.
@@ -20,7 +18,7 @@ func checkConfig(path *field.Path, config resourcev1.DeviceConfiguration, stored
 	if stored {
 		limit = unlimited
 	}
-	return append(meta.DriverName(path.Child("driver"), config.Opaque.Driver),
+	return append(checkDriver(path.Child("driver"), config.Opaque.Driver),
 		checkJSONObject(path.Child("parameters"), config.Opaque.Parameters, limit)...)
 }
 

@@ -100,15 +100,6 @@ func checkAttribute(path *field.Path, a resourcev1.DeviceAttribute) field.ErrorL
 		}
 		text(path, value)
 	}
-	set := 0
-	for _, is := range []bool{
-		a.BoolValue != nil, a.IntValue != nil, a.StringValue != nil, a.VersionValue != nil,
-		a.BoolValues != nil, a.IntValues != nil, a.StringValues != nil, a.VersionValues != nil,
-	} {
-		if is {
-			set++
-		}
-	}
 	if a.StringValue != nil {
 		text(path.Child("string"), *a.StringValue)
 	}
@@ -121,13 +112,30 @@ func checkAttribute(path *field.Path, a resourcev1.DeviceAttribute) field.ErrorL
 	for i, value := range a.VersionValues {
 		version(path.Child("versions").Index(i), value)
 	}
-	switch {
-	case set == 0:
-		errs = append(errs, field.Invalid(path, "", "exactly one value must be specified"))
-	case set > 1:
-		errs = append(errs, field.Invalid(path, a, "exactly one value must be specified"))
+	return append(errs, checkOneValue(path, a)...)
+}
+
+func checkOneValue(path *field.Path, a resourcev1.DeviceAttribute) field.ErrorList {
+	const types = "one of: `int`, `bool`, `string`, `version`, `ints`, `bools`, `strings`, `versions`"
+	var set []string
+	for _, value := range []struct {
+		name string
+		set  bool
+	}{
+		{"int", a.IntValue != nil}, {"bool", a.BoolValue != nil}, {"string", a.StringValue != nil}, {"version", a.VersionValue != nil},
+		{"ints", a.IntValues != nil}, {"bools", a.BoolValues != nil}, {"strings", a.StringValues != nil}, {"versions", a.VersionValues != nil},
+	} {
+		if value.set {
+			set = append(set, value.name)
+		}
 	}
-	return errs
+	switch len(set) {
+	case 0:
+		return field.ErrorList{field.Invalid(path, "", "must specify "+types)}
+	case 1:
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, "{"+strings.Join(set, ", ")+"}", "must specify exactly "+types)}
 }
 
 // checkDeviceNodes: devices say where they are only in slices that leave it to them.

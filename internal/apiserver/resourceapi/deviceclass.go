@@ -1,7 +1,6 @@
 package resourceapi
 
 import (
-	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +26,7 @@ func deviceClasses() resource.Resource {
 			CheckUpdate:   meta.CheckUpdate(checkDeviceClass),
 			Unconditional: true,
 		},
-		Columns: meta.PlainColumns(),
+		Columns: meta.Table(meta.Name(), meta.Created()),
 		Row: meta.Row(func(c *resourcev1.DeviceClass, now metav1.Time) []any {
 			return []any{c.Name, meta.Age(c.CreationTimestamp, now)}
 		}),
@@ -43,8 +42,5 @@ func checkDeviceClass(c, old *resourcev1.DeviceClass) field.ErrorList {
 			func(path *field.Path, config resourcev1.DeviceClassConfiguration) field.ErrorList {
 				return checkConfig(path, config.DeviceConfiguration, stored)
 			})...)
-	if name := c.Spec.ExtendedResourceName; name != nil && !meta.Extended(corev1.ResourceName(*name)) {
-		errs = append(errs, field.Invalid(path.Child("extendedResourceName"), *name, "must be a valid extended resource name"))
-	}
-	return errs
+	return append(errs, checkExtended(path.Child("extendedResourceName"), c.Spec.ExtendedResourceName)...)
 }

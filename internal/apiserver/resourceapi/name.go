@@ -17,6 +17,21 @@ func checkPoolName(path *field.Path, name string) field.ErrorList {
 	if name == "" {
 		return field.ErrorList{field.Required(path, "")}
 	}
+	var errs field.ErrorList
+	if len(name) > resourcev1.PoolNameMaxLength {
+		errs = append(errs, field.TooLong(path, "", resourcev1.PoolNameMaxLength))
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		errs = append(errs, meta.DNSSubdomain(path, part)...)
+	}
+	return errs
+}
+
+// checkResultPool is checkPoolName in other words.
+func checkResultPool(path *field.Path, name string) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
 	return validate.ResourcePoolName(context.Background(), operation.Operation{}, path, &name, nil)
 }
 
@@ -31,12 +46,31 @@ func checkClassName(path *field.Path, name string) field.ErrorList {
 	return meta.DNSSubdomain(path, name)
 }
 
+// checkDriver checks the name of the driver that something is for.
+func checkDriver(path *field.Path, name string) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	var errs field.ErrorList
+	if len(name) > resourcev1.DriverNameMaxLength {
+		errs = append(errs, field.TooLong(path, "", resourcev1.DriverNameMaxLength))
+	}
+	return append(errs, meta.Invalid(path, name, content.IsDNS1123SubdomainCaseless(name))...)
+}
+
+func checkExtended(path *field.Path, name *string) field.ErrorList {
+	return validate.ExtendedResourceName(context.Background(), operation.Operation{}, path, name, nil)
+}
+
 // checkQualified checks the name of an attribute or a capacity: an identifier,
 // behind a domain where it is not the driver's own.
 func checkQualified(path *field.Path, name resourcev1.QualifiedName) field.ErrorList {
 	domain, id, found := strings.Cut(string(name), "/")
-	if !found {
+	switch {
+	case !found:
 		return checkIdentifier(path, domain)
+	case strings.Contains(id, "/"):
+		return nil // as the API has always let pass
 	}
 	var errs field.ErrorList
 	if domain == "" {

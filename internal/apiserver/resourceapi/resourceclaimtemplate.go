@@ -2,6 +2,7 @@ package resourceapi
 
 import (
 	"reflect"
+	"strings"
 
 	resourcev1 "k8s.io/api/resource/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -33,7 +34,7 @@ func resourceClaimTemplates() resource.Resource {
 			}),
 			Unconditional: true,
 		},
-		Columns: meta.PlainColumns(),
+		Columns: meta.Table(meta.Name(), meta.Created()),
 		Row: meta.Row(func(t *resourcev1.ResourceClaimTemplate, now metav1.Time) []any {
 			return []any{t.Name, meta.Age(t.CreationTimestamp, now)}
 		}),
@@ -53,8 +54,8 @@ func checkTemplateMeta(path *field.Path, m metav1.ObjectMeta) field.ErrorList {
 	m.Annotations, m.Labels = nil, nil
 	for value, i := reflect.ValueOf(m), 0; i < value.NumField(); i++ {
 		if !value.Field(i).IsZero() {
-			errs = append(errs, field.Forbidden(path, "cannot be set"))
-			break
+			name := value.Type().Field(i).Name
+			errs = append(errs, field.Forbidden(path.Child(strings.ToLower(name[:1])+name[1:]), "cannot be set"))
 		}
 	}
 	return errs

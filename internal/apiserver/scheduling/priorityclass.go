@@ -69,7 +69,7 @@ func checkPriorityClass(c *schedulingv1.PriorityClass) field.ErrorList {
 		errs = append(errs, field.Forbidden(field.NewPath("value"), fmt.Sprintf("maximum allowed value of a user defined priority is %v", HighestUserPriority)))
 	}
 	if c.PreemptionPolicy != nil {
-		errs = append(errs, meta.OneOf(field.NewPath("preemptionPolicy"), *c.PreemptionPolicy, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+		errs = append(errs, checkPreemption(field.NewPath("preemptionPolicy"), *c.PreemptionPolicy)...)
 	}
 	return errs
 }
@@ -93,4 +93,14 @@ func checkPriorityClassUpdate(c, old *schedulingv1.PriorityClass) field.ErrorLis
 		errs = append(errs, field.Forbidden(field.NewPath("value"), "may not be changed in an update."))
 	}
 	return append(errs, meta.Unchanged(field.NewPath("preemptionPolicy"), c.PreemptionPolicy, old.PreemptionPolicy)...)
+}
+
+func checkPreemption(path *field.Path, policy corev1.PreemptionPolicy) field.ErrorList {
+	switch policy {
+	case corev1.PreemptLowerPriority, corev1.PreemptNever:
+		return nil
+	case "":
+		return field.ErrorList{field.Required(path, "")}
+	}
+	return field.ErrorList{field.NotSupported(path, policy, []corev1.PreemptionPolicy{corev1.PreemptLowerPriority, corev1.PreemptNever})}
 }

@@ -101,7 +101,8 @@ func size(m map[string]string) int {
 	return n
 }
 
-// checkTopologies checks that no term says the same as another in other words.
+// checkTopologies checks that no term says the same as another in other words;
+// an empty one is refused as if it did.
 func checkTopologies(path *field.Path, terms []corev1.TopologySelectorTerm) field.ErrorList {
 	var errs field.ErrorList
 	var seen []map[string][]string
@@ -115,7 +116,7 @@ func checkTopologies(path *field.Path, terms []corev1.TopologySelectorTerm) fiel
 			}
 			values[r.Key] = slices.Compact(slices.Sorted(slices.Values(r.Values)))
 		}
-		if slices.ContainsFunc(seen, func(other map[string][]string) bool { return equality.Semantic.DeepEqual(values, other) }) {
+		if len(values) == 0 || slices.ContainsFunc(seen, func(other map[string][]string) bool { return equality.Semantic.DeepEqual(values, other) }) {
 			errs = append(errs, field.Duplicate(at, ""))
 		}
 		seen = append(seen, values)

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -67,7 +68,7 @@ const (
 func checkVolumeAttachment(a *storagev1.VolumeAttachment) field.ErrorList {
 	path, status := field.NewPath("spec"), field.NewPath("status")
 	errs := meta.Join(
-		meta.DriverName(path.Child("attacher"), a.Spec.Attacher),
+		checkAttacher(path.Child("attacher"), a.Spec.Attacher),
 		checkAttached(path.Child("source"), &a.Spec.Source),
 		meta.Invalid(path.Child("nodeName"), a.Spec.NodeName, apivalidation.NameIsDNSSubdomain(a.Spec.NodeName, false)),
 	)
@@ -113,4 +114,16 @@ func checkVolumeError(path *field.Path, e *storagev1.VolumeError) field.ErrorLis
 
 func checkVolumeAttachmentUpdate(a, old *storagev1.VolumeAttachment) field.ErrorList {
 	return append(checkVolumeAttachment(a), meta.Unchanged(field.NewPath("spec"), a.Spec, old.Spec)...)
+}
+
+func checkAttacher(path *field.Path, name string) field.ErrorList {
+	const longest = 63
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	var errs field.ErrorList
+	if len(name) > longest {
+		errs = append(errs, field.TooLong(path, "", longest))
+	}
+	return append(errs, meta.Invalid(path, name, content.IsDNS1123SubdomainCaseless(name))...)
 }

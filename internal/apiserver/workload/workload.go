@@ -70,6 +70,20 @@ func WarnName(name string) []string {
 	return nil
 }
 
+// WarnPods tells of what is odd in a template of pods, at creation.
+func WarnPods(template *corev1.PodTemplateSpec) []string {
+	return podspec.WarningsForTemplate(template, field.NewPath("spec", "template"))
+}
+
+// WarnChangedPods is WarnPods for updates: whoever changes only metadata is not
+// told again.
+func WarnChangedPods(object, old metav1.Object, template *corev1.PodTemplateSpec) []string {
+	if object.GetGeneration() == old.GetGeneration() {
+		return nil
+	}
+	return WarnPods(template)
+}
+
 // CheckCollisions refuses a count of name collisions that goes back: names would be used twice.
 func CheckCollisions(path *field.Path, count, old *int32) field.ErrorList {
 	var errs field.ErrorList
