@@ -45,8 +45,10 @@ type fixture struct {
 }
 
 func newFixture(t testing.TB) *fixture {
+	//nolint:staticcheck // the newer fake builds a REST mapper for every write: 20 ms each, of which nothing is tested here
+	client := fake.NewSimpleClientset()
 	f := &fixture{
-		t: t, client: fake.NewClientset(), clock: clock.RealClock{}, policy: podlife.DefaultPolicy(), dir: t.TempDir(), watched: make(chan struct{}, 100),
+		t: t, client: client, clock: clock.RealClock{}, policy: podlife.DefaultPolicy(), dir: t.TempDir(), watched: make(chan struct{}, 100),
 		runtime: crifake.New(crifake.Config{}),
 		volumes: &fakeVolumes{present: map[types.UID]bool{}, fail: map[types.UID]error{}}, cgroups: &fakeCgroups{present: map[types.UID]bool{}},
 		probes: &fakeProbes{pods: map[types.UID][]loop.ProbedContainer{}},
