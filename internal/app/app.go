@@ -128,6 +128,10 @@ func (s *server) start(ctx context.Context, components *errgroup.Group) error {
 	s.ready = true
 	s.mu.Unlock()
 	s.config.Ready()
+	components.Go(func() error {
+		settle(ctx)
+		return nil
+	})
 	return nil
 }
 
