@@ -173,6 +173,7 @@ func (s *Server) Run(parent context.Context) error {
 		}
 	})
 	defer s.informers.Shutdown()
+	defer s.crds.Informers.Shutdown()
 	err := prepared.RunWithContext(ctx)
 	if err == nil && parent.Err() == nil { // nobody asked for the end
 		err = context.Cause(ctx)

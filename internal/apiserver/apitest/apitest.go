@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,9 +194,9 @@ func (s *Server) Informers(t testing.TB) (f informers.SharedInformerFactory, sta
 }
 
 // quiet silences the libraries' own log unless PROA_TEST_LOG is set.
-func quiet() {
+var quiet = sync.OnceFunc(func() {
 	if os.Getenv("PROA_TEST_LOG") == "" {
 		klog.LogToStderr(false)
 		klog.SetLogger(klog.Logger{})
 	}
-}
+})
