@@ -15,12 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/proa-project/proa/internal/controllers/namespace"
-	"github.com/proa-project/proa/internal/controllers/nodelifecycle"
-	"github.com/proa-project/proa/internal/controllers/podgc"
-	"github.com/proa-project/proa/internal/controllers/reconcile"
-	"github.com/proa-project/proa/internal/controllers/rootca"
-	"github.com/proa-project/proa/internal/controllers/serviceaccount"
+	"github.com/proa-project/proa/internal/controllers"
 	"github.com/proa-project/proa/internal/proxy"
 	"github.com/proa-project/proa/internal/scheduler"
 )
@@ -111,19 +106,14 @@ func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.
 	if err != nil {
 		return err
 	}
-	for _, make := range []func() (*reconcile.Loop, error){
-		func() (*reconcile.Loop, error) { return namespace.New(h.client, objects, h.informers, h.clock) },
-		func() (*reconcile.Loop, error) { return serviceaccount.New(h.client, h.informers) },
-		func() (*reconcile.Loop, error) {
-			return rootca.New(h.client, h.informers, s.credentials.authority.CertPEM())
-		},
-		func() (*reconcile.Loop, error) { return podgc.New(h.client, h.informers, h.clock) },
-		func() (*reconcile.Loop, error) { return nodelifecycle.New(h.client, h.informers, h.clock) },
-	} {
-		loop, err := make()
-		if err != nil {
-			return err
-		}
+	loops, err := controllers.All(controllers.Deps{
+		Client: h.client, Metadata: objects, Informers: h.informers, Clock: h.clock, CA: s.credentials.authority.CertPEM(),
+		Recorder: func(component string) record.EventRecorder { return h.recorder(component, "") },
+	})
+	if err != nil {
+		return err
+	}
+	for _, loop := range loops {
 		components.Go(func() error { return loop.Run(ctx) })
 	}
 	return nil

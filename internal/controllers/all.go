@@ -12,18 +12,21 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/proa-project/proa/internal/controllers/cronjob"
+	"github.com/proa-project/proa/internal/controllers/daemonset"
 	"github.com/proa-project/proa/internal/controllers/deployment"
 	"github.com/proa-project/proa/internal/controllers/endpoints"
 	"github.com/proa-project/proa/internal/controllers/endpointslice"
 	"github.com/proa-project/proa/internal/controllers/garbage"
 	"github.com/proa-project/proa/internal/controllers/job"
 	"github.com/proa-project/proa/internal/controllers/namespace"
+	"github.com/proa-project/proa/internal/controllers/nodelifecycle"
 	"github.com/proa-project/proa/internal/controllers/podgc"
 	"github.com/proa-project/proa/internal/controllers/reconcile"
 	"github.com/proa-project/proa/internal/controllers/replicaset"
 	"github.com/proa-project/proa/internal/controllers/replicationcontroller"
 	"github.com/proa-project/proa/internal/controllers/rootca"
 	"github.com/proa-project/proa/internal/controllers/serviceaccount"
+	"github.com/proa-project/proa/internal/controllers/statefulset"
 	"github.com/proa-project/proa/internal/controllers/ttl"
 )
 
@@ -34,7 +37,7 @@ type Deps struct {
 	Metadata  metadata.Interface
 	Informers informers.SharedInformerFactory
 	Recorder  func(component string) record.EventRecorder
-	Clock     clock.PassiveClock
+	Clock     clock.WithTicker
 	CA        []byte // PEM, what pods trust the API server by
 }
 
@@ -46,6 +49,7 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 		func() (*reconcile.Loop, error) { return serviceaccount.New(d.Client, d.Informers) },
 		func() (*reconcile.Loop, error) { return rootca.New(d.Client, d.Informers, d.CA) },
 		func() (*reconcile.Loop, error) { return podgc.New(d.Client, d.Informers, d.Clock) },
+		func() (*reconcile.Loop, error) { return nodelifecycle.New(d.Client, d.Informers, d.Clock) },
 		func() (*reconcile.Loop, error) {
 			return endpointslice.New(d.Client, d.Informers, d.Recorder(endpointslice.Component))
 		},
@@ -61,6 +65,12 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 		},
 		func() (*reconcile.Loop, error) {
 			return deployment.New(d.Client, d.Informers, d.Recorder(deployment.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return daemonset.New(d.Client, d.Informers, d.Recorder(daemonset.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return statefulset.New(d.Client, d.Informers, d.Recorder(statefulset.Component), d.Clock)
 		},
 		func() (*reconcile.Loop, error) {
 			return job.New(d.Client, d.Informers, d.Recorder(job.Component), d.Clock)
@@ -95,9 +105,14 @@ var cached = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "configmaps"},
 	{Version: "v1", Resource: "serviceaccounts"},
 	{Version: "v1", Resource: "replicationcontrollers"},
+	{Version: "v1", Resource: "persistentvolumeclaims"},
+	{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
 	{Group: "apps", Version: "v1", Resource: "replicasets"},
 	{Group: "apps", Version: "v1", Resource: "deployments"},
+	{Group: "apps", Version: "v1", Resource: "daemonsets"},
+	{Group: "apps", Version: "v1", Resource: "statefulsets"},
+	{Group: "apps", Version: "v1", Resource: "controllerrevisions"},
 	{Group: "batch", Version: "v1", Resource: "jobs"},
 	{Group: "batch", Version: "v1", Resource: "cronjobs"},
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/kit/layout"
 )
 
 // Cluster is a proa of its own.
@@ -48,6 +49,15 @@ func New(dir string) (*Cluster, error) {
 	}
 	defer l.Close()
 	return &Cluster{Binary: binary, Data: filepath.Join(dir, "data"), Port: l.Addr().(*net.TCPAddr).Port}, nil
+}
+
+// ID is in the name of everything that the kernel sees of the cluster.
+func (c *Cluster) ID() string {
+	l, err := layout.For(c.Data)
+	if err != nil {
+		return ""
+	}
+	return l.ID
 }
 
 // Root is the folder of the source.
