@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -378,4 +379,72 @@ func TestACronJobStartsJobs(t *testing.T) {
 		return err == nil && len(cj.Status.Active) > 0 && cj.Status.LastScheduleTime != nil
 	})
 	c.sees("SuccessfulCreate: Created job c-")
+}
+
+func TestADaemonSetIsOnEveryNodeAndRolls(t *testing.T) {
+	c := start(t)
+	ctx, sets, nodes := t.Context(), c.Client.AppsV1().DaemonSets(ns), c.Client.CoreV1().Nodes()
+	c.must(nodes.Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "tainted"}, Spec: v1.NodeSpec{Taints: []v1.Taint{{Key: "k", Effect: v1.TaintEffectNoSchedule}}}}, metav1.CreateOptions{}))
+	c.must(sets.Create(ctx, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: "d"}, Spec: appsv1.DaemonSetSpec{Selector: selector(), Template: template("v1")}}, metav1.CreateOptions{}))
+	rolled := func(image string) func() bool {
+		return func() bool {
+			ds, err := sets.Get(ctx, "d", metav1.GetOptions{})
+			pods := c.pods()
+			return err == nil && ds.Status.ObservedGeneration == ds.Generation && ds.Status.NumberAvailable == 1 && ds.Status.UpdatedNumberScheduled == 1 && ds.Status.DesiredNumberScheduled == 1 &&
+				len(pods) == 1 && pods[0].Spec.Containers[0].Image == image
+		}
+	}
+	ready := func() { // the nodes are ready, so that nothing repels pods
+		for _, name := range []string{"n", "tainted"} {
+			c.must(nodes.Patch(ctx, name, types.MergePatchType, []byte(`{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`), metav1.PatchOptions{}, "status"))
+		}
+	}
+	ready()
+	c.running("one pod on the one node that it fits", rolled("v1"))
+	c.must(sets.Patch(ctx, "d", types.StrategicMergePatchType, []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"v2"}]}}}}`), metav1.PatchOptions{}))
+	c.running("rolled", rolled("v2"))
+	revisions, err := c.Client.AppsV1().ControllerRevisions(ns).List(ctx, metav1.ListOptions{})
+	c.must(revisions, err)
+	if len(revisions.Items) != 2 {
+		t.Errorf("%d revisions", len(revisions.Items))
+	}
+}
+
+func TestAStatefulSetStartsInOrderWithItsClaims(t *testing.T) {
+	c := start(t)
+	ctx, sets, core := t.Context(), c.Client.AppsV1().StatefulSets(ns), c.Client.CoreV1()
+	claim := v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "data"}, Spec: v1.PersistentVolumeClaimSpec{
+		AccessModes: []v1.PersistentVolumeAccessMode{v1.ReadWriteOnce},
+		Resources:   v1.VolumeResourceRequirements{Requests: v1.ResourceList{v1.ResourceStorage: resource.MustParse("1Mi")}},
+	}}
+	c.must(sets.Create(ctx, &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: appsv1.StatefulSetSpec{
+		Replicas: ptr(int32(2)), ServiceName: "s", Selector: selector(), Template: template("v1"), VolumeClaimTemplates: []v1.PersistentVolumeClaim{claim},
+		PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{WhenDeleted: "Delete", WhenScaled: "Delete"},
+	}}, metav1.CreateOptions{}))
+	settled := func(n int32, image string) func() bool {
+		return func() bool {
+			s, err := sets.Get(ctx, "s", metav1.GetOptions{})
+			pods := c.pods()
+			return err == nil && s.Status.ObservedGeneration == s.Generation && s.Status.Replicas == n && s.Status.AvailableReplicas == n && s.Status.UpdatedReplicas == n && s.Status.CurrentRevision == s.Status.UpdateRevision &&
+				len(pods) == int(n) && !slices.ContainsFunc(pods, func(p v1.Pod) bool { return p.Spec.Containers[0].Image != image })
+		}
+	}
+	c.running("two pods", settled(2, "v1"))
+	first, err := core.Pods(ns).Get(ctx, "s-0", metav1.GetOptions{})
+	c.must(first, err)
+	second, err := core.Pods(ns).Get(ctx, "s-1", metav1.GetOptions{})
+	c.must(second, err)
+	if second.CreationTimestamp.Before(&first.CreationTimestamp) {
+		t.Error("the second came first")
+	}
+	c.must(core.PersistentVolumeClaims(ns).Get(ctx, "data-s-1", metav1.GetOptions{}))
+	c.must(sets.Patch(ctx, "s", types.StrategicMergePatchType, []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"v2"}]}}}}`), metav1.PatchOptions{}))
+	c.running("updated", settled(2, "v2"))
+	c.must(sets.Patch(ctx, "s", types.MergePatchType, []byte(`{"spec":{"replicas":1}}`), metav1.PatchOptions{}))
+	c.running("one pod", settled(1, "v2"))
+	c.eventually("the claim went with its pod", func() bool {
+		claim, err := core.PersistentVolumeClaims(ns).Get(ctx, "data-s-1", metav1.GetOptions{})
+		return apierrors.IsNotFound(err) || err == nil && claim.DeletionTimestamp != nil
+	})
+	c.sees("SuccessfulCreate: Create Pod s-0 in StatefulSet s successful")
 }

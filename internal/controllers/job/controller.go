@@ -165,7 +165,7 @@ func (c *controller) reconcile(ctx context.Context, key string) error {
 	live := func(ctx context.Context) (metav1.Object, error) {
 		return c.client.BatchV1().Jobs(namespace).Get(ctx, name, metav1.GetOptions{})
 	}
-	pods, err := c.control.Claim(ctx, j, selector, all, live, batchv1.JobTrackingFinalizer)
+	pods, err := c.control.Claim(ctx, j, podcontrol.Matching[*v1.Pod](selector), all, live, batchv1.JobTrackingFinalizer)
 	if err != nil {
 		return err
 	}

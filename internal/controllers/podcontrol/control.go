@@ -101,44 +101,61 @@ func (c *Control) Create(ctx context.Context, owner Owner, pod *v1.Pod) error {
 	if len(pod.Labels) == 0 {
 		return errors.New("unable to create pods, no labels")
 	}
+	made, err := c.Make(ctx, owner, pod)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		c.recorder.Eventf(owner, v1.EventTypeWarning, "FailedCreate", "Error creating: %v", err)
+	case made != nil:
+		c.recorder.Eventf(owner, v1.EventTypeNormal, "SuccessfulCreate", "Created pod: %v", made.Name)
+	}
+	return err
+}
+
+// Make is Create without events; the pod is nil in a namespace that is being
+// deleted.
+func (c *Control) Make(ctx context.Context, owner Owner, pod *v1.Pod) (*v1.Pod, error) {
 	made, err := c.client.CoreV1().Pods(owner.GetNamespace()).Create(ctx, pod, metav1.CreateOptions{})
 	if apierrors.HasStatusCause(err, v1.NamespaceTerminatingCause) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			c.recorder.Eventf(owner, v1.EventTypeWarning, "FailedCreate", "Error creating: %v", err)
-		}
-		return err
+		return nil, err
 	}
 	c.recent.Made(owner.GetUID(), made)
-	c.recorder.Eventf(owner, v1.EventTypeNormal, "SuccessfulCreate", "Created pod: %v", made.Name)
-	return nil
+	return made, nil
 }
 
 // Delete ends a pod of an owner.
 func (c *Control) Delete(ctx context.Context, owner Owner, pod *v1.Pod) error {
-	err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
+	done, err := c.End(ctx, owner, pod)
 	switch {
-	case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // gone, and maybe another one has its name
-		c.recent.Deleted(owner.GetUID(), pod.UID)
-		return nil
-	case err != nil:
-		if ctx.Err() == nil {
-			c.recorder.Eventf(owner, v1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
-		}
+	case err != nil && ctx.Err() == nil:
+		c.recorder.Eventf(owner, v1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
+	case done:
+		c.recorder.Eventf(owner, v1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %v", pod.Name)
+	}
+	if err != nil {
 		return fmt.Errorf("unable to delete pods: %w", err)
 	}
-	c.recent.Deleted(owner.GetUID(), pod.UID)
-	c.recorder.Eventf(owner, v1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %v", pod.Name)
 	return nil
+}
+
+// End is Delete without events; done is false if somebody else was faster.
+func (c *Control) End(ctx context.Context, owner Owner, pod *v1.Pod) (done bool, err error) {
+	err = c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
+	gone := apierrors.IsNotFound(err) || apierrors.IsConflict(err) // of a conflict: another one has its name
+	if err != nil && !gone {
+		return false, err
+	}
+	c.recent.Deleted(owner.GetUID(), pod.UID)
+	return !gone, nil
 }
 
 // Claim adopts and releases pods, and returns those that are the owner's.
 // live asks the API server for the owner, before something is adopted by one
 // that is about to go.
-func (c *Control) Claim(ctx context.Context, owner metav1.Object, selector labels.Selector, pods []*v1.Pod, live func(context.Context) (metav1.Object, error), finalizers ...string) ([]*v1.Pod, error) {
-	claims := Sort(owner, Matching[*v1.Pod](selector), pods)
+func (c *Control) Claim(ctx context.Context, owner metav1.Object, matches func(*v1.Pod) bool, pods []*v1.Pod, live func(context.Context) (metav1.Object, error), finalizers ...string) ([]*v1.Pod, error) {
+	claims := Sort(owner, matches, pods)
 	var failed []error
 	for _, p := range claims.Release {
 		failed = append(failed, ignoreNotFound(c.patch(ctx, p, ReleasePatch(p, owner.GetUID(), finalizers...))))

@@ -73,7 +73,7 @@ func (c *controller) reconcile(ctx context.Context, key string) error {
 		return err
 	}
 	live := func(ctx context.Context) (metav1.Object, error) { return c.api.Live(ctx, namespace, name) }
-	active, err := c.control.Claim(ctx, s.Object, s.Selector, podcontrol.Filter(all, podcontrol.Active), live)
+	active, err := c.control.Claim(ctx, s.Object, podcontrol.Matching[*v1.Pod](s.Selector), podcontrol.Filter(all, podcontrol.Active), live)
 	if err != nil {
 		return err
 	}
