@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -28,12 +29,16 @@ var expected = map[string]bool{
 	"failed to update storage version":             true,
 }
 
+func isExpected(message string) bool {
+	return expected[message] || strings.Contains(message, "cannot campaign at term 1 ")
+}
+
 func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
 	return &slogCore{log: slog.New(c.log.Handler().WithAttrs(attrs(f)))}
 }
 
 func (c *slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) && !expected[e.Message] {
+	if c.Enabled(e.Level) && !isExpected(e.Message) {
 		return ce.AddCore(e, c)
 	}
 	return ce
