@@ -7,7 +7,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 
 declare -A package_of=(
   [gcc]=gcc [make]=make [git]=git [ip]=iproute2 [nft]=nftables [docker-registry]=docker-registry
-  [nginx]=nginx-light [htpasswd]=apache2-utils
+  [nginx]=nginx-light
 )
 missing=()
 for command in "${!package_of[@]}"; do

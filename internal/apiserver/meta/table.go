@@ -81,7 +81,7 @@ func Age(created, now metav1.Time) string {
 
 // MicroAge is Age of a time with microseconds.
 func MicroAge(t metav1.MicroTime, now metav1.Time) string {
-	return Age(metav1.Time{Time: t.Time}, now)
+	return Age(metav1.Time(t), now)
 }
 
 // ContainerCells are the names and images of a template's containers.

@@ -5,6 +5,7 @@ package namespaces
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -87,7 +88,7 @@ func (r *REST) mark(ctx context.Context, name string, check rest.ValidateObjectF
 		return out, nil
 	}
 	err = storeerr.InterpretUpdateError(storeerr.InterpretGetError(err, namespacesResource, name), namespacesResource, name)
-	if _, ok := err.(*apierrors.StatusError); !ok {
+	if status := (*apierrors.StatusError)(nil); !errors.As(err, &status) {
 		err = apierrors.NewInternalError(err)
 	}
 	return nil, err

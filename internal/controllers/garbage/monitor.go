@@ -17,7 +17,6 @@ import (
 // monitor feeds the graph with the objects of one kind.
 type monitor struct {
 	kind   kind
-	feed   feed
 	synced func() bool
 	stop   func()
 }

@@ -76,7 +76,7 @@ func (p *Pump) run() {
 		err := p.raw.Read(func(fd uintptr) bool {
 			n, err := p.read(int(fd))
 			more = n > 0
-			return err != syscall.EAGAIN
+			return !errors.Is(err, syscall.EAGAIN)
 		})
 		if err == nil && more {
 			continue

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -152,7 +153,7 @@ func (s *Server) serveAttach(conn *wire.Conn, a *attachment) (finished bool) {
 		<-gone
 		return true
 	case err := <-gone:
-		if err == wire.ErrIdle {
+		if errors.Is(err, wire.ErrIdle) {
 			return false
 		}
 		for _, detach := range a.detach {

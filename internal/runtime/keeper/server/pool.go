@@ -148,14 +148,6 @@ func (p *pool) close() {
 	}
 }
 
-// reopen undoes close.
-func (p *pool) reopen() {
-	p.mu.Lock()
-	p.closed = false
-	p.mu.Unlock()
-	p.refillLater()
-}
-
 // killStock ends the blanks that a killed keeper has left behind.
 func (p *pool) killStock() {
 	dir := filepath.Join(p.s.store.dir, "pool")

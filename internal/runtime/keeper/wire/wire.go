@@ -157,7 +157,7 @@ func (c *Conn) rest(fixed [prefix]byte, n int) (string, []byte, error) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
