@@ -65,7 +65,7 @@ bench: build ## measure start, pods, deletion and memory, beside the goals
 generate: ## make the generated files anew
 	go generate ./...
 
-release: build ## one file for others: dist/proa, with keeper and pause inside
+release: ## one file for others: dist/proa, with keeper and pause inside
 	hack/release.sh
 
 clean: ## remove what was built

@@ -27,12 +27,3 @@ func openKeeper(ctx context.Context, l layout.Layout, binaries string) (*keeper.
 	}
 	return client, nil
 }
-
-// binariesDir is where the programs that proa starts are.
-func binariesDir() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find our own program: %w", err)
-	}
-	return filepath.Dir(self), nil
-}
