@@ -83,6 +83,94 @@ func TestKillingTheServerEndsNoPod(t *testing.T) {
 	s.gone("lives")
 }
 
+// What a machine's restart does to pods, `down` and `up` do too.
+func TestPodsComeBackAfterDownAndUp(t *testing.T) {
+	s := alone(t)
+	s.apply(busybox("back", "echo began; sleep 3600", ""))
+	before := s.ready("back")
+	if err := s.cluster.Down(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(s.cluster); left != "" {
+		t.Errorf("down left behind:\n%s", left)
+	}
+	up(t, s.cluster)
+	after := s.await("back", "runs again", func(p *v1.Pod) bool {
+		return condition(p, v1.PodReady) == v1.ConditionTrue && p.Status.ContainerStatuses[0].ContainerID != before.Status.ContainerStatuses[0].ContainerID
+	})
+	if after.UID != before.UID || after.Status.ContainerStatuses[0].RestartCount != 1 {
+		t.Errorf("after down and up: UID %s, %d restarts; want %s, 1", after.UID, after.Status.ContainerStatuses[0].RestartCount, before.UID)
+	}
+	s.contains(s.kubectl("logs", "back"), "began")
+}
+
+func TestKillingTheKeeperEndsNoPod(t *testing.T) {
+	s := alone(t)
+	s.apply(busybox("kept", "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done", ""))
+	before := s.ready("kept")
+	status, err := s.cluster.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(status.KeeperPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.until("exec works again", func() bool {
+		out, err := s.cluster.Kubectl(t.Context(), "exec", "kept", "--", "echo", "here")
+		return err == nil && strings.Contains(out, "here")
+	})
+	after := s.ready("kept")
+	if after.Status.ContainerStatuses[0].RestartCount != 0 || after.Status.ContainerStatuses[0].ContainerID != before.Status.ContainerStatuses[0].ContainerID {
+		t.Errorf("restarted: %v", after.Status.ContainerStatuses[0])
+	}
+}
+
+// P13: a pod whose sandbox is lost is set up anew, init containers included.
+func TestP13_KillingPauseSetsThePodUpAnew(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	s.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: lost, namespace: NAMESPACE}
+spec:
+  shareProcessNamespace: true
+  terminationGracePeriodSeconds: 1
+  initContainers: [{name: i, image: "busybox:1.28", command: ["true"]}]
+  containers: [{name: c, image: "busybox:1.28", command: [sleep, "3600"]}]
+`)
+	before := s.ready("lost")
+	s.contains(s.kubectl("exec", "lost", "--", "ps"), "1 65535    /pause")
+	// The pause process is the parent, in the pod's PID namespace, of what was orphaned there.
+	pid := pauseOf(t, s.kubectl("exec", "lost", "--", "readlink", "/proc/self/ns/net"))
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	after := s.await("lost", "runs again", func(p *v1.Pod) bool {
+		return condition(p, v1.PodReady) == v1.ConditionTrue && p.Status.ContainerStatuses[0].ContainerID != before.Status.ContainerStatuses[0].ContainerID
+	})
+	if after.Status.InitContainerStatuses[0].ContainerID == before.Status.InitContainerStatuses[0].ContainerID {
+		t.Error("the init container did not run again")
+	}
+}
+
+// pauseOf finds the pause process in a network namespace, named as readlink does.
+func pauseOf(t *testing.T, namespace string) int {
+	t.Helper()
+	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	for _, p := range paths {
+		link, _ := os.Readlink(p)
+		comm, _ := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(p)), "comm"))
+		if link == strings.TrimSpace(namespace) && strings.TrimSpace(string(comm)) == "pause" {
+			var pid int
+			_, _ = fmt.Sscan(filepath.Base(filepath.Dir(filepath.Dir(p))), &pid)
+			return pid
+		}
+	}
+	t.Fatalf("no pause process in %s", namespace)
+	return 0
+}
+
 func TestAPortInUseIsNamed(t *testing.T) {
 	t.Parallel()
 	c, err := newCluster(t.TempDir())
