@@ -11,9 +11,12 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
+	"github.com/proa-project/proa/internal/controllers/accounttoken"
+	"github.com/proa-project/proa/internal/controllers/certificates"
 	"github.com/proa-project/proa/internal/controllers/cronjob"
 	"github.com/proa-project/proa/internal/controllers/daemonset"
 	"github.com/proa-project/proa/internal/controllers/deployment"
+	"github.com/proa-project/proa/internal/controllers/disruption"
 	"github.com/proa-project/proa/internal/controllers/endpoints"
 	"github.com/proa-project/proa/internal/controllers/endpointslice"
 	"github.com/proa-project/proa/internal/controllers/garbage"
@@ -24,9 +27,11 @@ import (
 	"github.com/proa-project/proa/internal/controllers/reconcile"
 	"github.com/proa-project/proa/internal/controllers/replicaset"
 	"github.com/proa-project/proa/internal/controllers/replicationcontroller"
+	"github.com/proa-project/proa/internal/controllers/resourcequota"
 	"github.com/proa-project/proa/internal/controllers/rootca"
 	"github.com/proa-project/proa/internal/controllers/serviceaccount"
 	"github.com/proa-project/proa/internal/controllers/statefulset"
+	"github.com/proa-project/proa/internal/controllers/tainteviction"
 	"github.com/proa-project/proa/internal/controllers/ttl"
 )
 
@@ -39,17 +44,39 @@ type Deps struct {
 	Recorder  func(component string) record.EventRecorder
 	Clock     clock.WithTicker
 	CA        []byte // PEM, what pods trust the API server by
+	// Signer of certificates; without one, requests are approved by nobody here
+	// and stay unsigned.
+	Signer certificates.Authority
 }
 
 // All makes every controller, each to be run by its Run.
 func All(d Deps) ([]*reconcile.Loop, error) {
 	var loops []*reconcile.Loop
+	informerOf := shared(d.Informers)
 	for _, make := range []func() (*reconcile.Loop, error){
 		func() (*reconcile.Loop, error) { return namespace.New(d.Client, d.Metadata, d.Informers, d.Clock) },
 		func() (*reconcile.Loop, error) { return serviceaccount.New(d.Client, d.Informers) },
 		func() (*reconcile.Loop, error) { return rootca.New(d.Client, d.Informers, d.CA) },
 		func() (*reconcile.Loop, error) { return podgc.New(d.Client, d.Informers, d.Clock) },
 		func() (*reconcile.Loop, error) { return nodelifecycle.New(d.Client, d.Informers, d.Clock) },
+		func() (*reconcile.Loop, error) {
+			return tainteviction.New(d.Client, d.Informers, d.Recorder(tainteviction.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return disruption.New(d.Client, d.Informers, d.Recorder(disruption.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return resourcequota.New(resourcequota.Config{
+				Client: d.Client, Metadata: d.Metadata, Informers: d.Informers, Clock: d.Clock, Shared: informerOf, Watched: cached,
+			})
+		},
+		func() (*reconcile.Loop, error) { return accounttoken.New(d.Client, d.Informers) },
+		func() (*reconcile.Loop, error) {
+			if d.Signer == nil {
+				return nil, nil
+			}
+			return certificates.New(d.Client, d.Informers, d.Signer, d.Clock)
+		},
 		func() (*reconcile.Loop, error) {
 			return endpointslice.New(d.Client, d.Informers, d.Recorder(endpointslice.Component))
 		},
@@ -81,7 +108,7 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 		func() (*reconcile.Loop, error) { return ttl.New(d.Client, d.Informers, d.Clock) },
 		func() (*reconcile.Loop, error) {
 			return garbage.New(garbage.Config{
-				Discovery: d.Client.Discovery(), Metadata: d.Metadata, Recorder: d.Recorder(garbage.Component), Shared: shared(d.Informers),
+				Discovery: d.Client.Discovery(), Metadata: d.Metadata, Recorder: d.Recorder(garbage.Component), Shared: informerOf,
 			})
 		},
 	} {
@@ -89,7 +116,9 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make controllers: %w", err)
 		}
-		loops = append(loops, loop)
+		if loop != nil {
+			loops = append(loops, loop)
+		}
 	}
 	return loops, nil
 }
@@ -106,6 +135,8 @@ var cached = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "serviceaccounts"},
 	{Version: "v1", Resource: "replicationcontrollers"},
 	{Version: "v1", Resource: "persistentvolumeclaims"},
+	{Version: "v1", Resource: "resourcequotas"},
+	{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
 	{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
 	{Group: "apps", Version: "v1", Resource: "replicasets"},

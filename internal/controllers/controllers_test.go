@@ -11,10 +11,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/metadata"
@@ -447,4 +449,72 @@ func TestAStatefulSetStartsInOrderWithItsClaims(t *testing.T) {
 		return apierrors.IsNotFound(err) || err == nil && claim.DeletionTimestamp != nil
 	})
 	c.sees("SuccessfulCreate: Create Pod s-0 in StatefulSet s successful")
+}
+
+func TestQuotasAndBudgetsAreSummedUp(t *testing.T) {
+	c := start(t)
+	ctx, core := t.Context(), c.Client.CoreV1()
+	c.must(core.ResourceQuotas(ns).Create(ctx, &v1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q"}, Spec: v1.ResourceQuotaSpec{Hard: v1.ResourceList{
+		"pods": resource.MustParse("9"), "secrets": resource.MustParse("9"), "configmaps": resource.MustParse("9"), "count/roles.rbac.authorization.k8s.io": resource.MustParse("9"), "services.nodeports": resource.MustParse("9"),
+	}}}, metav1.CreateOptions{}))
+	c.must(c.Client.PolicyV1().PodDisruptionBudgets(ns).Create(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Spec: policyv1.PodDisruptionBudgetSpec{
+		Selector: selector(), MaxUnavailable: ptr(intstr.FromString("50%")),
+	}}, metav1.CreateOptions{}))
+	c.must(c.Client.AppsV1().Deployments(ns).Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "d"}, Spec: appsv1.DeploymentSpec{Replicas: ptr(int32(2)), Selector: selector(), Template: template("v1")},
+	}, metav1.CreateOptions{}))
+	used := func(name v1.ResourceName) string {
+		q, err := core.ResourceQuotas(ns).Get(ctx, "q", metav1.GetOptions{})
+		c.must(q, err)
+		n := q.Status.Used[name]
+		return n.String()
+	}
+	c.running("two pods", func() bool { return used("pods") == "2" })
+	if used("services.nodeports") != "0" || used("count/roles.rbac.authorization.k8s.io") != "0" || used("configmaps") != "1" {
+		t.Errorf("nodeports %s, roles %s, config maps %s", used("services.nodeports"), used("count/roles.rbac.authorization.k8s.io"), used("configmaps"))
+	}
+	c.eventually("one disruption allowed", func() bool {
+		b, err := c.Client.PolicyV1().PodDisruptionBudgets(ns).Get(ctx, "b", metav1.GetOptions{})
+		return err == nil && b.Status.DisruptionsAllowed == 1 && b.Status.ExpectedPods == 2 && b.Status.DesiredHealthy == 1 && b.Status.CurrentHealthy == 2
+	})
+	c.must(core.ConfigMaps(ns).Create(ctx, &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "m"}}, metav1.CreateOptions{}))
+	c.eventually("one config map more", func() bool { return used("configmaps") == "2" })
+}
+
+func TestPodsLeaveATaintedNode(t *testing.T) {
+	c := start(t)
+	ctx, core := t.Context(), c.Client.CoreV1()
+	pod := func(name string, seconds *int64) {
+		p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: template("v").Spec}
+		p.Spec.NodeName = "n"
+		if seconds != nil {
+			p.Spec.Tolerations = []v1.Toleration{{Key: "k", Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute, TolerationSeconds: seconds}}
+		}
+		c.must(core.Pods(ns).Create(ctx, p, metav1.CreateOptions{}))
+	}
+	pod("at-once", nil)
+	pod("soon", ptr(int64(1)))
+	pod("later", ptr(int64(3600)))
+	c.must(core.Nodes().Patch(ctx, "n", types.StrategicMergePatchType, []byte(`{"spec":{"taints":[{"key":"k","effect":"NoExecute"}]}}`), metav1.PatchOptions{}))
+	c.running("two have left", func() bool { return len(c.pods()) == 1 })
+	if left := c.pods()[0]; left.Name != "later" || left.DeletionTimestamp != nil {
+		t.Errorf("left: %v", c.shown())
+	}
+	c.sees("TaintManagerEviction: Marking for deletion Pod default/at-once")
+}
+
+func TestTokensGoWithTheirAccount(t *testing.T) {
+	c := start(t)
+	ctx, core := t.Context(), c.Client.CoreV1()
+	account, err := core.ServiceAccounts(ns).Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, metav1.CreateOptions{})
+	c.must(account, err)
+	for _, name := range []string{"a", "default"} {
+		c.must(core.Secrets(ns).Create(ctx, &v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{v1.ServiceAccountNameKey: name}}, Type: v1.SecretTypeServiceAccountToken}, metav1.CreateOptions{}))
+	}
+	c.must(nil, core.ServiceAccounts(ns).Delete(ctx, "a", metav1.DeleteOptions{}))
+	c.eventually("its secret is gone", func() bool {
+		_, err := core.Secrets(ns).Get(ctx, "a", metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+	c.must(core.Secrets(ns).Get(ctx, "default", metav1.GetOptions{}))
 }
