@@ -109,6 +109,7 @@ func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.
 	loops, err := controllers.All(controllers.Deps{
 		Client: h.client, Metadata: objects, Informers: h.informers, Clock: h.clock, CA: s.credentials.authority.CertPEM(),
 		Recorder: func(component string) record.EventRecorder { return h.recorder(component, "") },
+		Signer:   s.credentials.authority,
 	})
 	if err != nil {
 		return err

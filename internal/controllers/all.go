@@ -19,6 +19,7 @@ import (
 	"github.com/proa-project/proa/internal/controllers/disruption"
 	"github.com/proa-project/proa/internal/controllers/endpoints"
 	"github.com/proa-project/proa/internal/controllers/endpointslice"
+	"github.com/proa-project/proa/internal/controllers/endpointslicemirroring"
 	"github.com/proa-project/proa/internal/controllers/garbage"
 	"github.com/proa-project/proa/internal/controllers/job"
 	"github.com/proa-project/proa/internal/controllers/namespace"
@@ -84,6 +85,7 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 			services := d.Informers.Core().V1().Services().Lister()
 			return endpoints.New(d.Client, d.Informers, d.Recorder(endpoints.Component), endpointslice.PodServices(services))
 		},
+		func() (*reconcile.Loop, error) { return endpointslicemirroring.New(d.Client, d.Informers) },
 		func() (*reconcile.Loop, error) {
 			return replicaset.New(d.Client, d.Informers, d.Recorder(replicaset.Component), d.Clock)
 		},

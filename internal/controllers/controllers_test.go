@@ -3,6 +3,9 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +168,16 @@ func (c *cluster) end(p v1.Pod, phase v1.PodPhase) {
 	c.must(c.Client.CoreV1().Pods(ns).UpdateStatus(c.t.Context(), &p, metav1.UpdateOptions{}))
 }
 
+// kubectl runs the stock client.
+func (c *cluster) kubectl(args ...string) string {
+	c.t.Helper()
+	out, err := exec.CommandContext(c.t.Context(), "kubectl", append([]string{"--kubeconfig", c.Kubeconfig, "--cache-dir", c.Dir}, args...)...).CombinedOutput()
+	if err != nil {
+		c.t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
 func template(image string) v1.PodTemplateSpec {
 	return v1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "a"}},
@@ -225,6 +238,17 @@ func TestADeploymentRollsAndItsServiceFollows(t *testing.T) {
 	if d.Annotations["deployment.kubernetes.io/revision"] != "2" {
 		t.Errorf("annotations %v", d.Annotations)
 	}
+	if got := c.kubectl("rollout", "status", "deployment/d"); !strings.Contains(got, "successfully rolled out") {
+		t.Errorf("rollout status: %s", got)
+	}
+	if got := strings.Fields(c.kubectl("rollout", "history", "deployment/d")); !slices.Equal(got, strings.Fields("deployment.apps/d REVISION CHANGE-CAUSE 1 <none> 2 <none>")) {
+		t.Errorf("rollout history: %q", got)
+	}
+	c.kubectl("rollout", "undo", "deployment/d")
+	c.running("rolled back", func() bool {
+		pods := c.pods()
+		return rolledOut() && len(pods) == 3 && !slices.ContainsFunc(pods, func(p v1.Pod) bool { return p.Spec.Containers[0].Image != "v1" })
+	})
 	c.eventually("three endpoints", func() bool { return addresses() == 3 })
 
 	c.must(nil, apps.Deployments(ns).Delete(ctx, "d", metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationForeground)}))
@@ -343,7 +367,7 @@ func TestAJobIsCountedToItsEndAndCleanedUp(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: "j"},
 		Spec: batchv1.JobSpec{
 			Parallelism: ptr(int32(2)), Completions: ptr(int32(3)), CompletionMode: ptr(batchv1.IndexedCompletion),
-			TTLSecondsAfterFinished: ptr(int32(1)), Template: tmpl,
+			TTLSecondsAfterFinished: ptr(int32(3)), Template: tmpl,
 		},
 	}, metav1.CreateOptions{}))
 	ended := 0
@@ -405,6 +429,11 @@ func TestADaemonSetIsOnEveryNodeAndRolls(t *testing.T) {
 	c.running("one pod on the one node that it fits", rolled("v1"))
 	c.must(sets.Patch(ctx, "d", types.StrategicMergePatchType, []byte(`{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"v2"}]}}}}`), metav1.PatchOptions{}))
 	c.running("rolled", rolled("v2"))
+	c.kubectl("rollout", "undo", "daemonset/d")
+	c.running("rolled back", rolled("v1"))
+	if got := c.kubectl("rollout", "status", "daemonset/d"); !strings.Contains(got, "successfully rolled out") {
+		t.Errorf("rollout status: %s", got)
+	}
 	revisions, err := c.Client.AppsV1().ControllerRevisions(ns).List(ctx, metav1.ListOptions{})
 	c.must(revisions, err)
 	if len(revisions.Items) != 2 {
@@ -473,7 +502,7 @@ func TestQuotasAndBudgetsAreSummedUp(t *testing.T) {
 	if used("services.nodeports") != "0" || used("count/roles.rbac.authorization.k8s.io") != "0" || used("configmaps") != "1" {
 		t.Errorf("nodeports %s, roles %s, config maps %s", used("services.nodeports"), used("count/roles.rbac.authorization.k8s.io"), used("configmaps"))
 	}
-	c.eventually("one disruption allowed", func() bool {
+	c.running("one disruption allowed", func() bool {
 		b, err := c.Client.PolicyV1().PodDisruptionBudgets(ns).Get(ctx, "b", metav1.GetOptions{})
 		return err == nil && b.Status.DisruptionsAllowed == 1 && b.Status.ExpectedPods == 2 && b.Status.DesiredHealthy == 1 && b.Status.CurrentHealthy == 2
 	})
@@ -517,4 +546,54 @@ func TestTokensGoWithTheirAccount(t *testing.T) {
 		return apierrors.IsNotFound(err)
 	})
 	c.must(core.Secrets(ns).Get(ctx, "default", metav1.GetOptions{}))
+}
+
+func TestCustomObjectsAreCollectedToo(t *testing.T) {
+	c := start(t)
+	ctx, maps := t.Context(), c.Client.CoreV1().ConfigMaps(ns)
+	apply := func(manifest string) {
+		t.Helper()
+		file := filepath.Join(c.Dir, "manifest.yaml")
+		if err := os.WriteFile(file, []byte("# YAML\n"+manifest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.kubectl("apply", "-f", file)
+	}
+	apply(`{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: boats.example.com}, spec: {
+		group: example.com, scope: Namespaced, names: {plural: boats, singular: boat, kind: Boat}, versions: [
+			{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}`)
+	c.kubectl("wait", "--for=condition=Established", "crd/boats.example.com")
+	var boat string
+	c.eventually("boats are served", func() bool {
+		return exec.CommandContext(ctx, "kubectl", "--kubeconfig", c.Kubeconfig, "--cache-dir", c.Dir, "get", "boats").Run() == nil
+	})
+	apply(`{apiVersion: example.com/v1, kind: Boat, metadata: {name: b}}`)
+	boat = c.kubectl("get", "boat", "b", "-o", "jsonpath={.metadata.uid}")
+	c.must(maps.Create(ctx, &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "sail", OwnerReferences: []metav1.OwnerReference{
+		{APIVersion: "example.com/v1", Kind: "Boat", Name: "b", UID: types.UID(boat)}}}}, metav1.CreateOptions{}))
+	m, err := maps.Create(ctx, &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "yard"}}, metav1.CreateOptions{})
+	c.must(m, err)
+	apply(fmt.Sprintf(`{apiVersion: example.com/v1, kind: Boat, metadata: {name: d, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: yard, uid: %s}]}}`, m.UID))
+	c.kubectl("delete", "boat", "b", "--wait=false")
+	c.must(nil, maps.Delete(ctx, "yard", metav1.DeleteOptions{}))
+	c.eventually("the sail follows its boat, the boat its yard", func() bool {
+		_, err := maps.Get(ctx, "sail", metav1.GetOptions{})
+		return apierrors.IsNotFound(err) && strings.Contains(c.kubectl("get", "boats"), "No resources found")
+	})
+}
+
+func TestEndpointsByHandAreMirrored(t *testing.T) {
+	c := start(t)
+	ctx, core := t.Context(), c.Client.CoreV1()
+	c.must(core.Endpoints(ns).Create(ctx, &v1.Endpoints{ObjectMeta: metav1.ObjectMeta{Name: "m"}, Subsets: []v1.EndpointSubset{
+		{Addresses: []v1.EndpointAddress{{IP: "10.1.2.3"}}, Ports: []v1.EndpointPort{{Port: 80}}}}}, metav1.CreateOptions{}))
+	c.must(core.Services(ns).Create(ctx, &v1.Service{ObjectMeta: metav1.ObjectMeta{Name: "m"}, Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{}))
+	mirrored := func() int {
+		list, err := c.Client.DiscoveryV1().EndpointSlices(ns).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=m"})
+		c.must(list, err)
+		return len(list.Items)
+	}
+	c.eventually("one slice", func() bool { return mirrored() == 1 })
+	c.must(nil, core.Endpoints(ns).Delete(ctx, "m", metav1.DeleteOptions{}))
+	c.eventually("no slice", func() bool { return mirrored() == 0 })
 }

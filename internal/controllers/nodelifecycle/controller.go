@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	listers "k8s.io/client-go/listers/coordination/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/proa-project/proa/internal/controllers/reconcile"
@@ -20,6 +21,7 @@ import (
 type controller struct {
 	client kubernetes.Interface
 	leases listers.LeaseLister
+	pods   corelisters.PodLister
 	clock  clock.PassiveClock
 	loop   *reconcile.Loop
 	// started: silence counts from when we began to listen, not from before.
@@ -28,7 +30,7 @@ type controller struct {
 
 // New watches nodes and their leases.
 func New(client kubernetes.Interface, factory informers.SharedInformerFactory, clock clock.PassiveClock) (*reconcile.Loop, error) {
-	c := &controller{client: client, leases: factory.Coordination().V1().Leases().Lister(), clock: clock, started: metav1.NewTime(clock.Now())}
+	c := &controller{client: client, leases: factory.Coordination().V1().Leases().Lister(), pods: factory.Core().V1().Pods().Lister(), clock: clock, started: metav1.NewTime(clock.Now())}
 	factory.Coordination().V1().Leases().Informer()
 	nodes := factory.Core().V1().Nodes()
 	c.loop = reconcile.New("nodelifecycle", 2, func(ctx context.Context, key string) error {
@@ -59,6 +61,9 @@ func (c *controller) reconcile(ctx context.Context, node *v1.Node) error {
 				return ignoreRace(err)
 			}
 			node = updated
+		}
+		if err := c.unready(ctx, node.Name); err != nil {
+			return err
 		}
 	}
 	taints := taintsFor(node, now)

@@ -67,3 +67,14 @@ func TestASilentNodeIsUnknown(t *testing.T) {
 		t.Error("a condition that stays Unknown moved its transition time")
 	}
 }
+
+func TestOnlyReadyPodsOfTheNodeAreTakenOut(t *testing.T) {
+	pod := func(node string, ready v1.ConditionStatus) *v1.Pod {
+		return &v1.Pod{Spec: v1.PodSpec{NodeName: node}, Status: v1.PodStatus{Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: ready}}}}
+	}
+	mine := pod("n", v1.ConditionTrue)
+	got := serving([]*v1.Pod{pod("other", v1.ConditionTrue), mine, pod("n", v1.ConditionFalse), {Spec: v1.PodSpec{NodeName: "n"}}}, "n")
+	if len(got) != 1 || got[0] != mine {
+		t.Errorf("%d pods", len(got))
+	}
+}
