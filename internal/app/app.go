@@ -140,6 +140,9 @@ func (s *server) start(ctx context.Context, components *errgroup.Group) error {
 		settle(ctx)
 		return nil
 	})
+	if s.keeper != nil {
+		components.Go(func() error { return s.guardKeeper(ctx) })
+	}
 	return nil
 }
 

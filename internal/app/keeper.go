@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/proa-project/proa/internal/kit/layout"
 	"github.com/proa-project/proa/internal/runtime/keeper"
@@ -26,4 +27,33 @@ func openKeeper(ctx context.Context, l layout.Layout, binaries string) (*keeper.
 		return nil, fmt.Errorf("start proa-keeper (`make build` makes it beside proa): %w; see %s", err, l.KeeperLog())
 	}
 	return client, nil
+}
+
+// guardEvery is how soon a keeper that died is replaced.
+const guardEvery = 500 * time.Millisecond
+
+// guardKeeper starts another keeper when ours has died; it adopts what runs.
+func (s *server) guardKeeper(ctx context.Context) error {
+	binaries, err := binariesDir(s.layout)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(guardEvery):
+		}
+		client, err := openKeeper(ctx, s.layout, binaries)
+		if err != nil {
+			s.log.Warn("The keeper does not come back", "err", err)
+			continue
+		}
+		if v, err := client.Version(ctx); err == nil {
+			s.mu.Lock()
+			s.keeperPID = v.PID
+			s.mu.Unlock()
+		}
+		_ = client.Close()
+	}
 }

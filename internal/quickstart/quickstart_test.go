@@ -32,7 +32,7 @@ func TestManifest(t *testing.T) {
 		t.Errorf("more than two documents: %v", err)
 	}
 	c := pod.Spec.Containers[0]
-	if pod.Name != Pod || c.Image != Ref || c.Ports[0].ContainerPort != Port || c.ImagePullPolicy != corev1.PullIfNotPresent {
+	if pod.Name != Pod || c.Image != Ref || c.Ports[0].ContainerPort != Port || c.ImagePullPolicy != corev1.PullNever {
 		t.Errorf("pod %s, image %s, ports %v", pod.Name, c.Image, c.Ports)
 	}
 	var volumes []string

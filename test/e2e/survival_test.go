@@ -140,9 +140,9 @@ spec:
   containers: [{name: c, image: "busybox:1.28", command: [sleep, "3600"]}]
 `)
 	before := s.ready("lost")
-	s.contains(s.kubectl("exec", "lost", "--", "ps"), "1 65535    /pause")
+	s.contains(s.kubectl("exec", "lost", "-c", "c", "--", "ps"), "/pause")
 	// The pause process is the parent, in the pod's PID namespace, of what was orphaned there.
-	pid := pauseOf(t, s.kubectl("exec", "lost", "--", "readlink", "/proc/self/ns/net"))
+	pid := pauseOf(t, s.kubectl("exec", "lost", "-c", "c", "--", "readlink", "/proc/self/ns/net"))
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -422,7 +422,9 @@ func TestCloseEndsAll(t *testing.T) {
 		t.Error(err)
 	}
 	reg.Close()
-	goleak.VerifyNone(t, before)
+	// containerd's collector leaves this one when it is cut off in the middle.
+	library := goleak.IgnoreAnyFunction("github.com/containerd/containerd/v2/core/metadata.(*DB).getMarked.func1.1")
+	goleak.VerifyNone(t, before, library)
 }
 
 func TestOneProcessAtATime(t *testing.T) {
