@@ -41,7 +41,7 @@ func TestPlan(t *testing.T) {
 		wanted    int
 		evicted   time.Duration // ago; 0 for none
 		want      string
-		sufficent bool
+		sufficient bool
 	}{
 		"min number":           {min(intstr.FromInt32(2)), 3, 0, 0, 0, "3/2 of 3, 1", true},
 		"min number, too few":  {min(intstr.FromInt32(2)), 1, 2, 0, 0, "1/2 of 3, 0", false},
@@ -66,7 +66,7 @@ func TestPlan(t *testing.T) {
 			if got := fmt.Sprintf("%d/%d of %d, %d", st.CurrentHealthy, st.DesiredHealthy, st.ExpectedPods, st.DisruptionsAllowed); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
-			if (st.Conditions[0].Status == metav1.ConditionTrue) != c.sufficent {
+			if (st.Conditions[0].Status == metav1.ConditionTrue) != c.sufficient {
 				t.Errorf("%+v", st.Conditions)
 			}
 			if waits := c.evicted == time.Minute; waits != (o.recheck == time.Minute) || waits != (len(st.DisruptedPods) == 1) || (c.evicted == time.Hour) != (len(o.lost) == 1) {
