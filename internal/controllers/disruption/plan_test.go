@@ -35,12 +35,12 @@ func TestPlan(t *testing.T) {
 		return policyv1.PodDisruptionBudgetSpec{MaxUnavailable: val(v)}
 	}
 	for name, c := range map[string]struct {
-		spec      policyv1.PodDisruptionBudgetSpec
-		ready     int
-		not       int
-		wanted    int
-		evicted   time.Duration // ago; 0 for none
-		want      string
+		spec       policyv1.PodDisruptionBudgetSpec
+		ready      int
+		not        int
+		wanted     int
+		evicted    time.Duration // ago; 0 for none
+		want       string
 		sufficient bool
 	}{
 		"min number":           {min(intstr.FromInt32(2)), 3, 0, 0, 0, "3/2 of 3, 1", true},
