@@ -6,46 +6,56 @@ import (
 	"strings"
 )
 
-// Unfit says why a pod fits on no node, as a count of nodes by reason.
+// Unfit says why a pod fits on no node.
 type Unfit struct {
-	nodes   int
-	reasons map[string]int
-	// Of the nodes: how many could be made to fit by ending other pods.
-	resolvable int
+	question *question
+	refused  map[*node][]Reason
+	concerns Concern // beside those of refused
+	// Nowhere, if set, is why no node was even looked at.
+	Nowhere string
+	// Preemption is what came of the thought of ending other pods.
+	Preemption string
 }
 
-func (u *Unfit) add(reasons []reason) {
-	if u.reasons == nil {
-		u.reasons = map[string]int{}
+// Concerns are what would have to change for the pod to fit somewhere.
+func (u *Unfit) Concerns() (all Concern) {
+	if all = u.concerns; len(u.refused) == 0 && all == 0 {
+		return OfAll
 	}
-	resolvable := true
-	for _, r := range reasons {
-		u.reasons[r.text]++
-		resolvable = resolvable && r.resolvable
+	for _, reasons := range u.refused {
+		for _, r := range reasons {
+			all |= r.Concern
+		}
 	}
-	if resolvable {
-		u.resolvable++
-	}
+	return all
 }
 
 // Error is the message of the pod's condition and event, in the stock wording.
 func (u *Unfit) Error() string {
-	if u.nodes == 0 {
+	nodes := len(u.question.cluster.present())
+	if nodes == 0 {
 		return "no nodes available to schedule pods"
 	}
-	return fmt.Sprintf("%s. preemption: %s.", available(u.nodes, u.reasons), available(u.nodes, u.preemption()))
+	var message string
+	if u.Nowhere != "" {
+		message = fmt.Sprintf("0/%d nodes are available: %s.", nodes, u.Nowhere)
+	} else {
+		message = available(nodes, u.counts())
+	}
+	if u.Preemption != "" {
+		message += " preemption: " + u.Preemption
+	}
+	return message
 }
 
-// preemption says of each node whether ending other pods would help.
-func (u *Unfit) preemption() map[string]int {
-	reasons := map[string]int{}
-	if u.resolvable > 0 {
-		reasons["No preemption victims found for incoming pod"] = u.resolvable
+func (u *Unfit) counts() map[string]int {
+	counts := map[string]int{}
+	for _, reasons := range u.refused {
+		for _, r := range reasons {
+			counts[r.Text]++
+		}
 	}
-	if rest := u.nodes - u.resolvable; rest > 0 {
-		reasons["Preemption is not helpful for scheduling"] = rest
-	}
-	return reasons
+	return counts
 }
 
 func available(nodes int, reasons map[string]int) string {
@@ -54,5 +64,14 @@ func available(nodes int, reasons map[string]int) string {
 		counted = append(counted, fmt.Sprintf("%d %s", n, text))
 	}
 	sort.Strings(counted)
-	return fmt.Sprintf("0/%d nodes are available: %s", nodes, strings.Join(counted, ", "))
+	return fmt.Sprintf("0/%d nodes are available: %s.", nodes, strings.Join(counted, ", "))
+}
+
+func resolvable(reasons []Reason) bool {
+	for _, r := range reasons {
+		if !r.Resolvable {
+			return false
+		}
+	}
+	return true
 }

@@ -96,8 +96,11 @@ func TestPlace(t *testing.T) {
 			for _, p := range c.there {
 				cluster.SetPod(p)
 			}
-			got, why := cluster.Place(c.pod)
+			got, why := cluster.Place(Wish{Pod: c.pod})
 			if why != nil {
+				if len(c.nodes) > 0 {
+					why.Preempt(nil, 0)
+				}
 				got = why.Error()
 			}
 			if got != c.want {
@@ -126,7 +129,7 @@ func TestNoNodeIsOverfilled(t *testing.T) {
 			if rapid.Bool().Draw(t, "port") {
 				withPort(8080)(pod)
 			}
-			name, why := cluster.Place(pod)
+			name, why := cluster.Place(Wish{Pod: pod})
 			if why != nil {
 				continue
 			}
@@ -135,8 +138,8 @@ func TestNoNodeIsOverfilled(t *testing.T) {
 			cluster.SetPod(pod) // seen twice is counted once
 			there = append(there, pod.UID)
 			for name, n := range cluster.nodes {
-				for resource, left := range n.free() {
-					if resource != v1.ResourcePods && left < 0 {
+				for resource, has := range n.allocatable {
+					if left := has - n.used[resource]; resource != v1.ResourcePods && left < 0 {
 						t.Fatalf("%s has %d of %s left", name, left, resource)
 					}
 				}
