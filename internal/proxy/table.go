@@ -1,268 +1,281 @@
 package proxy
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
-	v1 "k8s.io/api/core/v1"
+	"github.com/mdlayher/netlink"
 )
 
-// table is the kernel's, as far as we know what is in it.
+// refuseChain answers that nobody is there.
+const refuseChain = "refuse"
+
+// stage of a packet's way at which frontends are looked up.
+type stage struct {
+	name     string
+	byPlace  map[Place]*nftables.Set // verdict maps
+	verdicts func(Front) (expr.Verdict, bool)
+}
+
+// table is one family's, and the model of what is in it.
 type table struct {
-	table    *nftables.Table
-	byAddr   *nftables.Set // address . protocol . port → chain
-	byPort   *nftables.Set // protocol . port → chain, on the node's own addresses
-	refused  *nftables.Set // address . protocol . port
-	hairpin  *nftables.Set // address . address, of endpoints
-	applied  Ruleset
-	affinity map[string]*nftables.Set // by chain
+	family
+	*model
+	pods    []netip.Prefix // of all nodes
+	options []nftables.ConnOption
+
+	nft       *nftables.Table
+	stages    []*stage // traffic, missed, firewall
+	own       *nftables.Set
+	hairpin   *nftables.Set
+	installed bool
 }
 
 func tableName(clusterID string) string { return "proa-svc-" + clusterID }
 
-func newTable(clusterID string) *table {
-	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName(clusterID)}
-	frontend := nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService)
-	return &table{
-		table:    t,
-		byAddr:   &nftables.Set{Table: t, Name: "services", IsMap: true, Concatenation: true, KeyType: frontend, DataType: nftables.TypeVerdict},
-		byPort:   &nftables.Set{Table: t, Name: "node_ports", IsMap: true, Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), DataType: nftables.TypeVerdict},
-		refused:  &nftables.Set{Table: t, Name: "refused", Concatenation: true, KeyType: frontend},
-		hairpin:  &nftables.Set{Table: t, Name: "hairpin", Concatenation: true, KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)},
-		affinity: map[string]*nftables.Set{},
+func newTable(f family, clusterID string, pods []netip.Prefix, options ...nftables.ConnOption) *table {
+	nft := &nftables.Table{Family: f.table, Name: tableName(clusterID)}
+	t := &table{
+		family: f, model: newModel(), pods: f.only(pods), nft: nft,
+		own:     &nftables.Set{Table: nft, Name: "cluster_addresses", KeyType: f.addr},
+		hairpin: &nftables.Set{Table: nft, Name: "hairpin", Concatenation: true, KeyType: nftables.MustConcatSetType(f.addr, f.addr)},
+		// A large cluster's first transaction is megabytes, and so are its answers.
+		options: append(options, nftables.WithSockOptions(func(c *netlink.Conn) error {
+			return errors.Join(c.SetWriteBuffer(maxTransaction), c.SetReadBuffer(maxTransaction))
+		})),
 	}
+	t.stages = []*stage{
+		t.newStage("services", Front.traffic),
+		t.newStage("missed", Front.missed),
+		t.newStage("firewall", Front.filtered),
+	}
+	return t
 }
 
-// install makes the table, empty, in place of what an earlier run left.
-func (t *table) install() error {
-	c, err := nftables.New()
+// maxTransaction is a bound for socket buffers, in bytes: room for tens of
+// thousands of services. Memory is taken only as it is used.
+const maxTransaction = 128 << 20
+
+func (t *table) newStage(name string, verdicts func(Front) (expr.Verdict, bool)) *stage {
+	verdictMap := func(name string, key nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: t.nft, Name: name, IsMap: true, Concatenation: true, KeyType: key, DataType: nftables.TypeVerdict}
+	}
+	return &stage{name: name, verdicts: verdicts, byPlace: map[Place]*nftables.Set{
+		AtAddress:      verdictMap(name, t.frontendType()),
+		AtNode:         verdictMap(name+"_node_ports", portType),
+		AtLoadBalancer: verdictMap(name+"_balancers", portType),
+	}}
+}
+
+func (f Front) traffic() (expr.Verdict, bool) {
+	return expr.Verdict{Kind: expr.VerdictGoto, Chain: f.chain()}, f.chain() != ""
+}
+
+func (f Front) missed() (expr.Verdict, bool) {
+	switch f.Missed {
+	case Refuse:
+		return expr.Verdict{Kind: expr.VerdictGoto, Chain: refuseChain}, true
+	case Drop:
+		return expr.Verdict{Kind: expr.VerdictDrop}, true
+	}
+	return expr.Verdict{}, false
+}
+
+func (f Front) filtered() (expr.Verdict, bool) {
+	return expr.Verdict{Kind: expr.VerdictGoto, Chain: f.firewall()}, f.Allow != ""
+}
+
+// sync brings the kernel's table to what the model says, in one transaction. A
+// table that somebody else has changed is laid anew.
+func (t *table) sync() error {
+	if t.installed && !t.changed() {
+		return nil
+	}
+	err := t.transact()
+	if err != nil && t.installed {
+		t.installed = false
+		t.forget()
+		err = t.transact()
+	}
+	if err != nil {
+		return fmt.Errorf("table %s: %w", t.nft.Name, err)
+	}
+	t.installed = true
+	t.commit()
+	return nil
+}
+
+func (t *table) transact() error {
+	conn, err := nftables.New(t.options...)
 	if err != nil {
 		return err
 	}
-	c.AddTable(t.table) // so that deleting it can't fail
-	c.DelTable(t.table)
-	c.AddTable(t.table)
-	for _, s := range []*nftables.Set{t.byAddr, t.byPort, t.refused, t.hairpin} {
-		if err := c.AddSet(s, nil); err != nil {
-			return err
-		}
+	c := &transaction{Conn: conn, table: t}
+	if !t.installed {
+		t.forget()
+		c.install()
 	}
-	t.addHooks(c)
-	return c.Flush()
+	c.update()
+	if c.err != nil {
+		return c.err
+	}
+	return conn.Flush()
 }
 
-// Remove takes a cluster's table off the machine.
+// Remove takes a cluster's tables off the machine.
 func Remove(clusterID string) error {
-	c, err := nftables.New()
-	if err != nil {
-		return err
-	}
-	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName(clusterID)}
-	c.AddTable(t)
-	c.DelTable(t)
-	return c.Flush()
-}
-
-// apply brings the table from what was applied last to want, in one transaction.
-func (t *table) apply(want Ruleset) error {
-	c, err := nftables.New()
-	if err != nil {
-		return err
-	}
-	affinity := maps.Clone(t.affinity)
-	for name, chain := range want.Chains {
-		if _, have := t.applied.Chains[name]; !have {
-			if err := t.addChain(c, chain, affinity); err != nil {
-				return err
-			}
-		}
-	}
-	if err := t.moveFrontends(c, want); err != nil {
-		return err
-	}
-	if err := change(c, t.refused, t.applied.Refused, want.Refused, key); err != nil {
-		return err
-	}
-	if err := change(c, t.hairpin, addrsOf(t.applied), addrsOf(want), pair); err != nil {
-		return err
-	}
-	for name, chain := range t.applied.Chains {
-		if _, keep := want.Chains[name]; !keep {
-			t.delChain(c, chain, affinity)
-		}
-	}
-	if err := c.Flush(); err != nil {
-		return err
-	}
-	t.applied, t.affinity = want, affinity
-	return nil
-}
-
-// moveFrontends takes entries out before it puts others in: one that moves to
-// another chain is both.
-func (t *table) moveFrontends(c *nftables.Conn, want Ruleset) error {
-	for f, chain := range t.applied.Frontends {
-		if want.Frontends[f] != chain {
-			if err := c.SetDeleteElements(t.mapOf(f), []nftables.SetElement{entry(f, chain)}); err != nil {
-				return err
-			}
-		}
-	}
-	for f, chain := range want.Frontends {
-		if t.applied.Frontends[f] != chain {
-			if err := c.SetAddElements(t.mapOf(f), []nftables.SetElement{entry(f, chain)}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (t *table) mapOf(f Frontend) *nftables.Set {
-	if f.Addr.IsValid() {
-		return t.byAddr
-	}
-	return t.byPort
-}
-
-func entry(f Frontend, chain string) nftables.SetElement {
-	return nftables.SetElement{Key: key(f), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
-}
-
-// change adds and deletes the elements in which two sets differ.
-func change[K comparable](c *nftables.Conn, s *nftables.Set, from, to map[K]bool, key func(K) []byte) error {
-	var add, del []nftables.SetElement
-	for k := range from {
-		if !to[k] {
-			del = append(del, nftables.SetElement{Key: key(k)})
-		}
-	}
-	for k := range to {
-		if !from[k] {
-			add = append(add, nftables.SetElement{Key: key(k)})
-		}
-	}
-	if len(del) > 0 {
-		if err := c.SetDeleteElements(s, del); err != nil {
+	var failed []error
+	for _, f := range []family{ipv4, ipv6} {
+		c, err := nftables.New()
+		if err != nil {
 			return err
 		}
+		t := &nftables.Table{Family: f.table, Name: tableName(clusterID)}
+		c.AddTable(t) // so that deleting it can't fail
+		c.DelTable(t)
+		failed = append(failed, c.Flush())
 	}
-	if len(add) > 0 {
-		return c.SetAddElements(s, add)
-	}
-	return nil
+	return errors.Join(failed...)
 }
 
-func addrsOf(r Ruleset) map[netip.Addr]bool {
-	addrs := map[netip.Addr]bool{}
-	for _, c := range r.Chains {
-		for _, e := range c.Endpoints {
-			addrs[e.Addr()] = true
+// transaction collects messages for one table.
+type transaction struct {
+	*nftables.Conn
+	*table
+	err error
+}
+
+// install replaces the table by one with its hooks and nothing else.
+func (c *transaction) install() {
+	c.AddTable(c.nft) // so that deleting it can't fail
+	c.DelTable(c.nft)
+	c.AddTable(c.nft)
+	sets := []*nftables.Set{c.own, c.table.hairpin}
+	for _, s := range c.stages {
+		for _, place := range places {
+			sets = append(sets, s.byPlace[place])
 		}
 	}
-	return addrs
+	for _, s := range sets {
+		s.ID = 0 // another one than in the last transaction
+		c.addSet(s)
+	}
+	c.addHooks()
 }
 
-// key of a frontend: each part takes a whole register of four bytes.
-func key(f Frontend) []byte {
-	k := []byte{protocolNumber(f.Protocol), 0, 0, 0}
-	k = append(k, port(f.Port)...)
-	if f.Addr.IsValid() {
-		return append(f.Addr.AsSlice(), k...)
+var places = []Place{AtAddress, AtNode, AtLoadBalancer}
+
+// update adds what others refer to before them, and removes it after.
+func (c *transaction) update() {
+	addClients, oldClients := c.clients.changes()
+	addPools, oldPools := c.pools.changes()
+	addExternals, oldExternals := c.externals.changes()
+	addFirewalls, oldFirewalls := c.firewalls.changes()
+	for name := range addClients {
+		c.addSet(c.clientSet(name))
 	}
-	return k
+	for _, p := range addPools {
+		c.addPool(p)
+	}
+	for name, e := range addExternals {
+		c.addExternal(name, e)
+	}
+	for name, ranges := range addFirewalls {
+		c.addFirewall(name, ranges)
+	}
+	c.updateFronts()
+	c.updateSet(c.table.own, c.model.own, addrKey)
+	c.updateSet(c.table.hairpin, c.local, func(a netip.Addr) []byte { return slices.Concat(addrKey(a), addrKey(a)) })
+	for name := range oldFirewalls {
+		c.delChain(name)
+	}
+	for name := range oldExternals {
+		c.delChain(name)
+	}
+	for _, p := range oldPools {
+		c.delPool(p)
+	}
+	for name := range oldClients {
+		c.DelSet(&nftables.Set{Table: c.nft, Name: name})
+	}
 }
 
-func pair(a netip.Addr) []byte { return slices.Concat(a.AsSlice(), a.AsSlice()) }
+func addrKey(a netip.Addr) []byte { return a.AsSlice() }
 
-func port(p uint16) []byte { return append(binary.BigEndian.AppendUint16(nil, p), 0, 0) }
-
-func protocolNumber(p v1.Protocol) byte {
-	switch p {
-	case v1.ProtocolUDP:
-		return unix.IPPROTO_UDP
-	case v1.ProtocolSCTP:
-		return unix.IPPROTO_SCTP
-	}
-	return unix.IPPROTO_TCP
-}
-
-// addChain sends packets on to one of the endpoints, by chance or as before.
-func (t *table) addChain(c *nftables.Conn, chain Chain, affinity map[string]*nftables.Set) error {
-	if chain.Affinity > 0 {
-		return t.addStickyChain(c, chain, affinity)
-	}
-	to := c.AddChain(&nftables.Chain{Table: t.table, Name: chain.Name})
-	targets := &nftables.Set{
-		Table: t.table, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, KeyByteOrder: binaryutil.NativeEndian,
-		DataType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService),
-	}
-	var elements []nftables.SetElement
-	for i, e := range chain.Endpoints {
-		elements = append(elements, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint32(uint32(i)), Val: target(e)})
-	}
-	if err := c.AddSet(targets, elements); err != nil {
-		return err
-	}
-	t.rule(c, to, choose(len(chain.Endpoints)),
-		[]expr.Any{&expr.Lookup{SourceRegister: 1, DestRegister: 8, IsDestRegSet: true, SetName: targets.Name, SetID: targets.ID}}, dnat(8))
-	return nil
-}
-
-// addStickyChain remembers which endpoint each client was given. An endpoint has
-// a chain of its own there, since remembering and choosing must agree.
-func (t *table) addStickyChain(c *nftables.Conn, chain Chain, affinity map[string]*nftables.Set) error {
-	to := c.AddChain(&nftables.Chain{Table: t.table, Name: chain.Name})
-	seen := &nftables.Set{
-		Table: t.table, Name: "clients-" + chain.Name, IsMap: true, Dynamic: true, HasTimeout: true, Timeout: chain.Affinity,
-		KeyType: nftables.TypeIPAddr, DataType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService), Size: 65535,
-	}
-	if err := c.AddSet(seen, nil); err != nil {
-		return err
-	}
-	affinity[chain.Name] = seen
-	t.rule(c, to, []expr.Any{source(1), &expr.Lookup{SourceRegister: 1, DestRegister: 8, IsDestRegSet: true, SetName: seen.Name, SetID: seen.ID}}, dnat(8))
-	choice := &nftables.Set{Table: t.table, Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, KeyByteOrder: binaryutil.NativeEndian, DataType: nftables.TypeVerdict}
-	var elements []nftables.SetElement
-	for i, e := range chain.Endpoints {
-		one := c.AddChain(&nftables.Chain{Table: t.table, Name: stickyName(chain, i)})
-		t.rule(c, one,
-			[]expr.Any{source(1)}, load(12, e),
-			[]expr.Any{&expr.Dynset{SrcRegKey: 1, SrcRegData: 12, SetName: seen.Name, SetID: seen.ID, Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: chain.Affinity}},
-			dnat(12))
-		elements = append(elements, nftables.SetElement{
-			Key: binaryutil.NativeEndian.PutUint32(uint32(i)), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: one.Name},
-		})
-	}
-	if err := c.AddSet(choice, elements); err != nil {
-		return err
-	}
-	t.rule(c, to, choose(len(chain.Endpoints)), []expr.Any{&expr.Lookup{SourceRegister: 1, IsDestRegSet: true, SetName: choice.Name, SetID: choice.ID}})
-	return nil
-}
-
-func stickyName(chain Chain, i int) string { return fmt.Sprintf("%s-%d", chain.Name, i) }
-
-func (t *table) delChain(c *nftables.Conn, chain Chain, affinity map[string]*nftables.Set) {
-	c.DelChain(&nftables.Chain{Table: t.table, Name: chain.Name})
-	if seen, ok := affinity[chain.Name]; ok {
-		for i := range chain.Endpoints {
-			c.DelChain(&nftables.Chain{Table: t.table, Name: stickyName(chain, i)})
+// updateFronts takes entries out before it puts others in: one that moves to
+// another chain is both.
+func (c *transaction) updateFronts() {
+	add, remove := c.fronts.changes()
+	for _, s := range c.stages {
+		for _, place := range places {
+			out, in := s.elements(remove, place), s.elements(add, place)
+			for key, e := range out {
+				if same, ok := in[key]; ok && *same.VerdictData == *e.VerdictData {
+					delete(out, key)
+					delete(in, key)
+				}
+			}
+			c.delElements(s.byPlace[place], slices.Collect(maps.Values(out)))
+			c.addElements(s.byPlace[place], slices.Collect(maps.Values(in)))
 		}
-		c.DelSet(seen)
-		delete(affinity, chain.Name)
 	}
 }
 
-func target(e netip.AddrPort) []byte { return append(e.Addr().AsSlice(), port(e.Port())...) }
-
-func (t *table) rule(c *nftables.Conn, chain *nftables.Chain, parts ...[]expr.Any) {
-	c.AddRule(&nftables.Rule{Table: t.table, Chain: chain, Exprs: slices.Concat(parts...)})
+// elements of a stage's map for one place.
+func (s *stage) elements(fronts map[Frontend]Front, place Place) map[string]nftables.SetElement {
+	found := map[string]nftables.SetElement{}
+	for at, f := range fronts {
+		if v, ok := s.verdicts(f); ok && at.Place == place {
+			found[string(frontendKey(at))] = nftables.SetElement{Key: frontendKey(at), VerdictData: &v}
+		}
+	}
+	return found
 }
+
+func (c *transaction) updateSet(s *nftables.Set, p *parts[netip.Addr, none], key func(netip.Addr) []byte) {
+	add, remove := p.changes()
+	elements := func(addrs map[netip.Addr]none) (all []nftables.SetElement) {
+		for a := range addrs {
+			all = append(all, nftables.SetElement{Key: key(a)})
+		}
+		return all
+	}
+	c.delElements(s, elements(remove))
+	c.addElements(s, elements(add))
+}
+
+// perMessage: the list of elements in a message may have 64 KiB.
+const perMessage = 200
+
+func (c *transaction) addElements(s *nftables.Set, elements []nftables.SetElement) {
+	for part := range slices.Chunk(elements, perMessage) {
+		c.note(c.SetAddElements(s, part))
+	}
+}
+
+func (c *transaction) delElements(s *nftables.Set, elements []nftables.SetElement) {
+	for part := range slices.Chunk(elements, perMessage) {
+		c.note(c.SetDeleteElements(s, part))
+	}
+}
+
+func (c *transaction) addSet(s *nftables.Set) { c.note(c.AddSet(s, nil)) }
+
+func (c *transaction) addChain(name string) *nftables.Chain {
+	return c.AddChain(&nftables.Chain{Table: c.nft, Name: name})
+}
+
+func (c *transaction) delChain(name string) {
+	c.DelChain(&nftables.Chain{Table: c.nft, Name: name})
+}
+
+func (c *transaction) rule(chain *nftables.Chain, parts ...exprs) {
+	c.AddRule(&nftables.Rule{Table: c.nft, Chain: chain, Exprs: slices.Concat(parts...)})
+}
+
+func (c *transaction) note(err error) { c.err = errors.Join(c.err, err) }
