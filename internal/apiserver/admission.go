@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -44,13 +45,18 @@ func (s *Server) admission(a authorizer.Authorizer) (admission.Interface, error)
 	if err != nil {
 		return nil, err
 	}
-	return admission.NewChainHandler(append([]admission.Interface{
+	quotas, err := s.quotas()
+	if err != nil {
+		return nil, err
+	}
+	return admission.NewChainHandler(append(append([]admission.Interface{
 		namespaces,
 		admit.PodLimits(limits),
 		admit.ClaimLimits(limits),
 		admit.ServiceAccounts(func(ctx context.Context, namespace, name string) (*corev1.ServiceAccount, error) {
 			return s.lookup.ServiceAccount(ctx, namespace, name)
 		}),
+		admit.RestrictNodes(s.nodeObjects(a)),
 		admit.TaintNewNodes(),
 		security,
 		admit.PodPriority(getter[*schedulingv1.PriorityClass](s, "priorityclasses.scheduling.k8s.io"), priorities),
@@ -59,10 +65,27 @@ func (s *Server) admission(a authorizer.Authorizer) (admission.Interface, error)
 		admit.ClaimResize(getter[*storagev1.StorageClass](s, "storageclasses.storage.k8s.io")),
 		admit.ProtectClaims(),
 		admit.ProtectVolumes(),
+		admit.PodResize(getter[*corev1.Node](s, "nodes")),
+		admit.LabelTopology(getter[*corev1.Node](s, "nodes")),
 		admit.RuntimeClasses(getter[*nodev1.RuntimeClass](s, "runtimeclasses.node.k8s.io")),
+		admit.Approvals(a),
+		admit.Signatures(a),
+		admit.Attestations(a),
+		admit.Subjects(),
 		admit.DefaultIngressClass(lister[*networkingv1.IngressClass](s, "ingressclasses.networking.k8s.io")),
 		admit.DefaultStorageClass(lister[*storagev1.StorageClass](s, "storageclasses.storage.k8s.io")),
-	}, policies...)...), nil
+	}, policies...), quotas)...), nil
+}
+
+// quotas come last: what another plugin refuses must not be counted.
+func (s *Server) quotas() (admission.Interface, error) {
+	plugin, counts, err := admit.Quotas(time.Now)
+	if err != nil {
+		return nil, err
+	}
+	initializer.New(s.client, nil, s.informers, nil, nil, nil, s.stopped, nil).Initialize(plugin)
+	plugin.SetQuotaConfiguration(counts)
+	return plugin, plugin.ValidateInitialization()
 }
 
 // namespaceLifecycle refuses new objects where there is no namespace or it is ending.
@@ -88,5 +111,11 @@ func lister[T runtime.Object](s *Server, resource string) func(context.Context) 
 func getter[T runtime.Object](s *Server, resource string) func(context.Context, string) (T, error) {
 	return func(ctx context.Context, name string) (T, error) {
 		return objects.Get[T](ctx, s.stores[resource], "", name)
+	}
+}
+
+func namespaced[T runtime.Object](s *Server, resource string) func(context.Context, string, string) (T, error) {
+	return func(ctx context.Context, namespace, name string) (T, error) {
+		return objects.Get[T](ctx, s.stores[resource], namespace, name)
 	}
 }

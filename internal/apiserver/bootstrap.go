@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -9,7 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/proa-project/proa/internal/apiserver/authn"
 	"github.com/proa-project/proa/internal/apiserver/authz"
+	"github.com/proa-project/proa/internal/apiserver/scheduling"
+	"github.com/proa-project/proa/internal/kit/localpath"
 )
 
 // systemNamespaces every cluster has from the start.
@@ -30,7 +35,39 @@ func (s *Server) bootstrap(ctx context.Context) error {
 	g.Go(func() error { return s.serviceCIDR(gctx) })
 	g.Go(func() error { return s.repairPorts(gctx) })
 	g.Go(func() error { return s.kubernetesService(gctx) })
+	g.Go(func() error { return ensure(gctx, d, "storageclasses.storage.k8s.io", localpath.StorageClass(), nil) })
+	for _, class := range scheduling.SystemPriorityClasses() {
+		g.Go(func() error { return ensure(gctx, d, "priorityclasses.scheduling.k8s.io", class, nil) })
+	}
+	g.Go(func() error { return s.tellOtherServers(gctx) })
 	return g.Wait()
+}
+
+// otherServersConfigMap tells the servers of aggregated APIs whom to believe. Its
+// name and keys are the field's: their library reads it.
+const otherServersConfigMap = "extension-apiserver-authentication"
+
+func (s *Server) tellOtherServers(ctx context.Context) error {
+	data := map[string]string{"client-ca-file": string(s.config.ClientCA)}
+	if p := s.config.Proxy; len(p.CA) > 0 {
+		data["requestheader-client-ca-file"] = string(p.CA)
+		for key, list := range map[string][]string{
+			"requestheader-allowed-names": {p.Name}, "requestheader-username-headers": authn.UserHeaders, "requestheader-uid-headers": authn.UIDHeaders,
+			"requestheader-group-headers": authn.GroupHeaders, "requestheader-extra-headers-prefix": authn.ExtraHeaderPrefixes,
+		} {
+			text, err := json.Marshal(list)
+			if err != nil {
+				return err
+			}
+			data[key] = string(text)
+		}
+	}
+	return ensure(ctx, direct{s}, "configmaps", &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: otherServersConfigMap}, Data: data},
+		func(have *corev1.ConfigMap) bool {
+			changed := !maps.Equal(have.Data, data)
+			have.Data = data
+			return changed
+		})
 }
 
 // bootstrapRoles makes the stock roles, and mends those that were changed and

@@ -32,13 +32,27 @@ type Config struct {
 	ServiceCIDRs     []netip.Prefix // one or one a family; default 10.43.0.0/16
 	NodePorts        PortRange      // default 30000-32767
 
+	// Proxy is how other servers are spoken to on behalf of users (aggregated
+	// APIs), and who may speak so to us. Empty: nobody.
+	Proxy Proxy
+
 	// Kubelet is how nodes are spoken to (log, exec, proxy …). Nil: not at all.
 	Kubelet *tls.Config
+
+	Audit          Audit
+	EncryptionFile string // an apiserver.config.k8s.io/v1 EncryptionConfiguration; "": nothing is encrypted
 
 	// Resources overrides what is served; nil means everything.
 	Resources []resource.Resource
 
 	Logger *slog.Logger
+}
+
+// Proxy is an identity that is believed when it says on whose behalf it asks.
+type Proxy struct {
+	CA        []byte // PEM; other servers get it from a ConfigMap
+	Cert, Key []byte // PEM; of CA, for Name
+	Name      string // the certificate's common name
 }
 
 // PortRange is inclusive at both ends.

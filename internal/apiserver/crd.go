@@ -3,11 +3,9 @@ package apiserver
 import (
 	"fmt"
 	"slices"
-	"sync"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	extensionserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -69,31 +67,17 @@ func (c customStorage) GetRESTOptions(gr schema.GroupResource, _ runtime.Object)
 	return c.b.Options(gr, gr.Group+"/"+gr.Resource, unstructured.UnstructuredJSONScheme, nil, true), nil
 }
 
-// listCustomGroups keeps the groups of custom resources in the main server's
-// plain list of groups (/apis); the aggregated one has them from the library.
-func (s *Server) listCustomGroups(crds *extensionserver.CustomResourceDefinitions) error {
+// followCustomGroups keeps the groups of custom resources in the plain list of
+// groups (/apis), which the library leaves to others; the aggregated one has them
+// from it. changed is called after every change of definitions.
+func (s *Server) followCustomGroups(changed func()) error {
 	own := apiextensionsv1.SchemeGroupVersion
 	s.generic.DiscoveryGroupManager.AddGroup(groupOf(own.Group, []string{own.Version}))
-	informer := crds.Informers.Apiextensions().V1().CustomResourceDefinitions()
-	var mu sync.Mutex
-	listed := map[string]bool{}
+	informer := s.crds.Informers.Apiextensions().V1().CustomResourceDefinitions()
 	update := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		all, err := informer.Lister().List(labels.Everything())
-		if err != nil {
-			return // a lister in memory has no errors
-		}
-		groups := customGroups(all)
-		for name, versions := range groups {
-			s.generic.DiscoveryGroupManager.AddGroup(groupOf(name, versions))
-			listed[name] = true
-		}
-		for name := range listed {
-			if _, ok := groups[name]; !ok {
-				s.generic.DiscoveryGroupManager.RemoveGroup(name)
-				delete(listed, name)
-			}
+		if all, err := informer.Lister().List(labels.Everything()); err == nil { // a lister in memory has no errors
+			s.groups.set(ofCustomResources, customGroups(all))
+			changed()
 		}
 	}
 	_, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -120,13 +104,4 @@ func customGroups(crds []*apiextensionsv1.CustomResourceDefinition) map[string][
 		slices.SortFunc(versions, newestVersionFirst)
 	}
 	return groups
-}
-
-func groupOf(name string, versions []string) metav1.APIGroup {
-	g := metav1.APIGroup{Name: name}
-	for _, v := range versions {
-		g.Versions = append(g.Versions, metav1.GroupVersionForDiscovery{GroupVersion: name + "/" + v, Version: v})
-	}
-	g.PreferredVersion = g.Versions[0]
-	return g
 }

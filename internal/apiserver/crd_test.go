@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/proa-project/proa/internal/apiserver/apitest"
@@ -51,7 +52,11 @@ func TestCustomResources(t *testing.T) {
 	contains(t, k.run("get", "boat", "b", "-o", "jsonpath={.spec.name}"), "proa")
 	contains(t, k.run("explain", "boat.spec.sails"), "how many sails")
 	contains(t, k.run("get", "--raw", "/apis"), `"name":"sea.example"`, `"name":"apiextensions.k8s.io"`)
-	contains(t, k.run("get", "--raw", "/openapi/v2"), "example.sea.v1.Boat", "io.k8s.api.core.v1.Pod")
+	v2 := k.run("get", "--raw", "/openapi/v2")
+	contains(t, v2, "example.sea.v1.Boat", "io.k8s.api.core.v1.Pod")
+	if n := strings.Count(v2, `"io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions":`); n != 1 {
+		t.Errorf("DeleteOptions is defined %d times", n)
+	}
 	contains(t, k.run("scale", "boat", "b", "--replicas=3"), "scaled")
 	contains(t, k.fails(boatYAML, "patch", "boat", "b", "--type=merge", "-p", `{"spec":{"sails":12}}`), "too many sails")
 	contains(t, k.fails(boatYAML, "patch", "boat", "b", "--type=merge", "-p", `{"spec":{"sails":0}}`), "should be greater than or equal to 1")

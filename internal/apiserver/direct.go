@@ -50,20 +50,30 @@ func ensureVia[T runtime.Object](ctx context.Context, d direct, resource string,
 	if err != nil {
 		return err
 	}
-	have, err := objects.Get[T](ctx, d.s.stores[resource], m.GetNamespace(), m.GetName())
-	switch {
-	case apierrors.IsNotFound(err):
-		_, err = d.create(ctx, resource, obj, &metav1.CreateOptions{})
-	case err == nil && mend != nil && mend(have.DeepCopyObject().(T)):
-		change := rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
-			now := old.DeepCopyObject().(T)
-			mend(now)
-			return now, nil
-		})
-		_, _, err = via.Update(inside(ctx, m.GetNamespace()), m.GetName(), change, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	err = mendVia(ctx, d, resource, via, m.GetNamespace(), m.GetName(), mend)
+	if !apierrors.IsNotFound(err) {
+		return err
 	}
-	if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
+	if _, err = d.create(ctx, resource, obj, &metav1.CreateOptions{}); err == nil || apierrors.IsAlreadyExists(err) {
 		return nil // or another server was quicker
 	}
 	return fmt.Errorf("%s %s: %w", resource, m.GetName(), err)
+}
+
+// mendVia changes an object that is there, if mend (nil: never) changes it.
+func mendVia[T runtime.Object](ctx context.Context, d direct, resource string, via rest.Updater, namespace, name string, mend func(have T) bool) error {
+	have, err := objects.Get[T](ctx, d.s.stores[resource], namespace, name)
+	if err != nil || mend == nil || !mend(have.DeepCopyObject().(T)) {
+		return err
+	}
+	change := rest.DefaultUpdatedObjectInfo(nil, func(_ context.Context, _, old runtime.Object) (runtime.Object, error) {
+		now := old.DeepCopyObject().(T)
+		mend(now)
+		return now, nil
+	})
+	_, _, err = via.Update(inside(ctx, namespace), name, change, rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	if err == nil || apierrors.IsConflict(err) {
+		return nil // another server was quicker
+	}
+	return fmt.Errorf("%s %s: %w", resource, name, err)
 }

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -39,22 +40,31 @@ func (s *Server) genericConfig() (*genericserver.Config, error) {
 		return nil, err
 	}
 	g.SecureServing = &genericserver.SecureServingInfo{Listener: s.config.Listener, Cert: cert}
-	if len(s.config.ClientCA) > 0 {
-		ca, err := dynamiccertificates.NewStaticCAContent("client-ca", s.config.ClientCA)
-		if err != nil {
+	g.PublicAddress = s.config.AdvertiseAddress.AsSlice() // what documents that name this server point to
+	if ca := slices.Concat(s.config.ClientCA, s.config.Proxy.CA); len(ca) > 0 {
+		// Here certificates are only asked for; whose are believed for what is
+		// for authentication to say.
+		if g.SecureServing.ClientCA, err = dynamiccertificates.NewStaticCAContent("client-ca", ca); err != nil {
 			return nil, err
 		}
-		g.SecureServing.ClientCA = ca
 	}
-	if g.Authentication.Authenticator, err = authn.New(authn.Config{ClientCA: s.config.ClientCA, Tokens: s.tokens}); err != nil {
+	if g.Authentication.Authenticator, err = authn.New(authn.Config{
+		ClientCA: s.config.ClientCA, Tokens: s.tokens, ProxyCA: s.config.Proxy.CA, ProxyNames: []string{s.config.Proxy.Name},
+	}); err != nil {
 		return nil, err
 	}
 	g.Authentication.APIAudiences = s.config.APIAudiences
-	if g.Authorization.Authorizer, err = authz.New(s.rbac); err != nil {
+	if g.Authorization.Authorizer, err = authz.New(authz.NewNode(s.related()), s.rbac); err != nil {
 		return nil, err
 	}
 	g.RuleResolver = s.rbac
+	g.BuildHandlerChainFunc = func(api http.Handler, c *genericserver.Config) http.Handler {
+		return genericserver.DefaultBuildHandlerChain(s.aggregated(api), c)
+	}
 	if g.AdmissionControl, err = s.admission(g.Authorization.Authorizer); err != nil {
+		return nil, err
+	}
+	if err := s.config.Audit.applyTo(g); err != nil {
 		return nil, err
 	}
 

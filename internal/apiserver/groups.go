@@ -24,7 +24,9 @@ import (
 	storagemigrationv1 "k8s.io/api/storagemigration/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/proa-project/proa/internal/apiserver/registration"
 	"github.com/proa-project/proa/internal/apiserver/registry"
+	"github.com/proa-project/proa/internal/apiserver/usage"
 )
 
 type addToScheme = func(*runtime.Scheme) error
@@ -51,5 +53,7 @@ var groups = []registry.Group{
 	{Name: "discovery.k8s.io", Versions: []string{"v1"}, AddToScheme: []addToScheme{discoveryv1.AddToScheme}},
 	{Name: "resource.k8s.io", Versions: []string{"v1"}, AddToScheme: []addToScheme{resourcev1.AddToScheme}},
 	{Name: "flowcontrol.apiserver.k8s.io", Versions: []string{"v1"}, AddToScheme: []addToScheme{flowcontrolv1.AddToScheme}},
+	{Name: "metrics.k8s.io", Versions: []string{"v1beta1"}, AddToScheme: []addToScheme{usage.AddToScheme}},
+	{Name: "apiregistration.k8s.io", Versions: []string{"v1"}, AddToScheme: []addToScheme{registration.AddToScheme}},
 	{Name: "storagemigration.k8s.io", Versions: []string{"v1"}, AddToScheme: []addToScheme{storagemigrationv1.AddToScheme}},
 }

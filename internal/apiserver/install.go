@@ -33,7 +33,7 @@ func (s *Server) install(c *genericserver.Config) error {
 	var g errgroup.Group
 	for i, group := range groups {
 		g.Go(func() error {
-			if err := s.installGroup(c, group, all, len(groups)-i); err != nil {
+			if err := s.installGroup(c, group, all, groupPriorityBase+len(groups)-i); err != nil {
 				return fmt.Errorf("API group %q: %w", group.Name, err)
 			}
 			return nil
@@ -62,15 +62,24 @@ func (s *Server) installGroup(c *genericserver.Config, g registry.Group, all map
 		manager.AddGroupVersion(g.Name, apidiscoveryv2.APIVersionDiscovery{
 			Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent, Version: version, Resources: found,
 		})
-		manager.SetGroupVersionPriority(metav1.GroupVersion(gv), groupPriorityBase+priority, len(g.Versions)-i)
+		own := published{found, priority, len(g.Versions) - i}
+		manager.SetGroupVersionPriority(metav1.GroupVersion(gv), own.groupPriority, own.versionPriority)
+		s.setOwn(gv, own)
 		info.Versions = append(info.Versions, metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: version})
 	}
 	s.installDiscovery(g.Name, info)
 	return nil
 }
 
-// groupPriorityBase puts the built-in groups before those of CRDs and aggregated APIs.
+// groupPriorityBase puts the built-in groups before those of CRDs and aggregated
+// APIs. Whoever asks for a kind by its name alone gets the one of the first group.
 const groupPriorityBase = 17000
+
+func (s *Server) setOwn(gv schema.GroupVersion, own published) {
+	s.ownMutex.Lock()
+	defer s.ownMutex.Unlock()
+	s.own[gv] = own
+}
 
 func (s *Server) installDiscovery(group string, info metav1.APIGroup) {
 	container := s.generic.Handler.GoRestfulContainer

@@ -17,6 +17,7 @@ import (
 	"github.com/proa-project/proa/internal/apiserver/nodeapi"
 	"github.com/proa-project/proa/internal/apiserver/policy"
 	"github.com/proa-project/proa/internal/apiserver/rbac"
+	"github.com/proa-project/proa/internal/apiserver/registration"
 	"github.com/proa-project/proa/internal/apiserver/resource"
 	"github.com/proa-project/proa/internal/apiserver/resourceapi"
 	"github.com/proa-project/proa/internal/apiserver/scheduling"
@@ -45,5 +46,6 @@ func Resources() []resource.Resource {
 		resourceapi.Resources(),
 		flowcontrol.Resources(),
 		storagemigration.Resources(),
+		registration.Resources(),
 	)
 }

@@ -9,12 +9,14 @@ import (
 
 	extensionserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/proa-project/proa/internal/apiserver/aggregation"
 	"github.com/proa-project/proa/internal/apiserver/alloc"
 	"github.com/proa-project/proa/internal/apiserver/authz"
 	"github.com/proa-project/proa/internal/apiserver/inprocess"
@@ -42,9 +44,17 @@ type Server struct {
 	ports     *alloc.Ports
 	lookup    token.Stores // filled with the stores
 	handler   lateHandler
-	ready     chan struct{}
-	settled   chan struct{} // the stock roles are there too
-	stopped   chan struct{} // Run is over
+
+	groups             *groupList // that come and go
+	ownMutex           sync.Mutex
+	own                map[schema.GroupVersion]published // what is built in; complete once New returned
+	aggregator         *aggregation.Aggregator
+	definitionsChanged chan struct{} // holds at most one
+	ready              chan struct{}
+	settled            chan struct{} // the stock roles are there too
+	stopped            chan struct{} // Run is over
+	life               context.Context
+	end                context.CancelFunc // of life
 }
 
 // New builds everything: when it returns, LoopbackConfig may be handed out, but
@@ -54,8 +64,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), settled: make(chan struct{}), stopped: make(chan struct{}), stores: map[string]*registry.Store{}}
+	s := &Server{config: c, log: c.Logger, ready: make(chan struct{}), settled: make(chan struct{}), stopped: make(chan struct{}), stores: map[string]*registry.Store{},
+		own: map[schema.GroupVersion]published{}, definitionsChanged: make(chan struct{}, 1)}
+	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.build(ctx); err != nil {
+		s.end()
 		if s.backend != nil {
 			s.backend.Stop()
 		}
@@ -72,12 +85,19 @@ func (s *Server) build(context.Context) (err error) {
 		return err
 	}
 	s.backend = registry.NewBackend(s.config.Etcd)
+	keyServers, err := s.encrypt(s.life)
+	if err != nil {
+		return err
+	}
 	s.converter = openapi.NewConverter(s.scheme.Scheme)
+	s.aggregator = s.newAggregator()
 	generic, err := s.genericConfig()
 	if err != nil {
 		return err
 	}
+	generic.AddHealthChecks(keyServers...)
 	s.openapi = openapi.NewHandler()
+	s.openapi.Others = s.aggregator
 	if s.crds, err = s.extensions(generic); err != nil {
 		return err
 	}
@@ -89,7 +109,8 @@ func (s *Server) build(context.Context) (err error) {
 	if err := s.install(generic); err != nil {
 		return err
 	}
-	if err := s.listCustomGroups(s.crds); err != nil {
+	s.groups = newGroupList(s.generic.DiscoveryGroupManager)
+	if err := s.followCustomGroups(s.noteDefinitions); err != nil {
 		return err
 	}
 	s.openapi.Install(s.generic.Handler.NonGoRestfulMux)
@@ -155,6 +176,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run serves until ctx is done and returns when all has ended.
 func (s *Server) Run(parent context.Context) error {
+	defer s.end()
 	defer s.backend.Stop()
 	defer close(s.stopped)
 	prepared := s.generic.PrepareRun()
@@ -202,8 +224,20 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	close(s.settled)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.aggregator.Run(ctx) })
+	wg.Go(func() { s.keepLocalAPIs(ctx) })
 	s.keepKubernetesService(ctx)
 	return nil
+}
+
+// noteDefinitions: custom resources came or went.
+func (s *Server) noteDefinitions() {
+	select {
+	case s.definitionsChanged <- struct{}{}:
+	default:
+	}
 }
 
 // LoopbackConfig is a client of this server in the same process, as

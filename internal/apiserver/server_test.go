@@ -1,16 +1,19 @@
 package apiserver_test
 
 import (
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/proa-project/proa/internal/apiserver/apitest"
+	"github.com/proa-project/proa/internal/apiserver/token"
 )
 
 func TestObjectsLive(t *testing.T) {
@@ -110,6 +113,11 @@ func TestServiceAccountTokens(t *testing.T) {
 		t.Errorf("secrets without a role: %v, want forbidden", err)
 	}
 
+	document, err := s.Client.Discovery().RESTClient().Get().AbsPath(token.ConfigurationPath).DoRaw(ctx)
+	if want := `"jwks_uri":"https://` + strings.TrimPrefix(s.TLSConfig(t, "x").Host, "https://") + token.KeysPath; err != nil || !strings.Contains(string(document), want) {
+		t.Errorf("keys to verify the token with: %s, want %s (%v)", document, want, err)
+	}
+
 	zero := int64(0)
 	if err := s.Client.CoreV1().Pods("default").Delete(ctx, "p", metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil {
 		t.Fatal(err)
@@ -119,4 +127,28 @@ func TestServiceAccountTokens(t *testing.T) {
 			Spec: authenticationv1.TokenReviewSpec{Token: made.Status.Token}}, metav1.CreateOptions{})
 		return err == nil && !review.Status.Authenticated
 	})
+}
+
+// One stored event, two shapes: each is selected by the names of its own fields.
+func TestEventsAreSelectedInBothShapes(t *testing.T) {
+	s := apitest.Start(t)
+	ctx := t.Context()
+	if _, err := s.Client.EventsV1().Events("default").Create(ctx, &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "default"}, EventTime: metav1.NowMicro(), Type: "Normal", Reason: "Tried", Action: "Do",
+		ReportingController: "tester", ReportingInstance: "tester-1", Regarding: corev1.ObjectReference{Kind: "Pod", Name: "p", Namespace: "default"},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, selector := range []string{"reportingController=tester", "regarding.name=p,reason=Tried", "reportingController!=other"} {
+		list, err := s.Client.EventsV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: selector})
+		if err != nil || len(list.Items) != 1 {
+			t.Errorf("events.k8s.io, %s: %v, %v", selector, list, err)
+		}
+	}
+	for _, selector := range []string{"reportingComponent=tester", "source=tester", "involvedObject.name=p"} {
+		list, err := s.Client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: selector})
+		if err != nil || len(list.Items) != 1 {
+			t.Errorf("core, %s: %v, %v", selector, list, err)
+		}
+	}
 }

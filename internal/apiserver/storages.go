@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/rest"
+	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 
 	"github.com/proa-project/proa/internal/apiserver/authn"
 	"github.com/proa-project/proa/internal/apiserver/authz"
@@ -13,6 +14,7 @@ import (
 	"github.com/proa-project/proa/internal/apiserver/review"
 	"github.com/proa-project/proa/internal/apiserver/subresource"
 	"github.com/proa-project/proa/internal/apiserver/token"
+	"github.com/proa-project/proa/internal/apiserver/usage"
 )
 
 // hubs names, for a kind with two Go types, whose storage and rules serve both.
@@ -108,6 +110,9 @@ func (s *Server) addPodEndpoints(all served) error {
 	for path, storage := range endpoints {
 		all.add(coreV1, path, storage)
 	}
+	metrics := &usage.Metrics{Source: kubelet.Summary, Nodes: nodes, Pods: pods, Log: s.log}
+	all.add(metricsv1beta1.SchemeGroupVersion, "nodes", metrics.NodeMetrics())
+	all.add(metricsv1beta1.SchemeGroupVersion, "pods", metrics.PodMetrics())
 	return nil
 }
 

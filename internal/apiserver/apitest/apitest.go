@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,15 +32,20 @@ type Server struct {
 	Dir        string               // etcd's and the kubeconfig's folder
 	Address    string               // host:port
 	CA         []byte               // PEM, of the server's and all clients' certificates
+	ProxyCA    []byte               // PEM, of who may ask on behalf of others
 	Kubeconfig string               // path, of an administrator over TLS
 
-	ca     *authority
-	key    *ecdsa.PrivateKey // signs service-account tokens
-	change []func(*apiserver.Config)
-	store  *etcd.Store
-	cancel context.CancelFunc
-	done   <-chan error
+	proxies *authority
+	ca      *authority
+	key     *ecdsa.PrivateKey // signs service-account tokens
+	change  []func(*apiserver.Config)
+	store   *etcd.Store
+	cancel  context.CancelFunc
+	done    <-chan error
 }
+
+// ProxyName is the common name with which the server asks on behalf of others.
+const ProxyName = "front-proxy-client"
 
 const startTimeout = 30 * time.Second
 
@@ -48,8 +54,8 @@ const startTimeout = 30 * time.Second
 func Start(t testing.TB, change ...func(*apiserver.Config)) *Server {
 	t.Helper()
 	quiet()
-	s := &Server{Dir: t.TempDir(), ca: newAuthority(t), key: newKey(t), change: change}
-	s.CA = s.ca.certPEM
+	s := &Server{Dir: t.TempDir(), ca: newAuthority(t), proxies: newAuthority(t), key: newKey(t), change: change}
+	s.CA, s.ProxyCA = s.ca.certPEM, s.proxies.certPEM
 	t.Cleanup(func() { s.stop(t) })
 	s.start(t)
 	return s
@@ -77,8 +83,9 @@ func (s *Server) start(t testing.TB) {
 	cert, key := s.ca.issue(t, "kube-apiserver", nil, "127.0.0.1")
 	c := apiserver.Config{
 		Etcd: s.store.Client(), Listener: listener, ServingCert: cert, ServingKey: key, ClientCA: s.CA,
-		ServiceAccountKeys: []crypto.Signer{s.key},
+		ServiceAccountKeys: []crypto.Signer{s.key}, Proxy: apiserver.Proxy{CA: s.ProxyCA, Name: ProxyName},
 	}
+	c.Proxy.Cert, c.Proxy.Key = s.proxies.issue(t, ProxyName, nil)
 	for _, f := range s.change {
 		f(&c)
 	}
@@ -151,6 +158,22 @@ func (s *Server) waitSettled(t testing.TB) {
 func (s *Server) TLSConfig(t testing.TB, name string, groups ...string) *rest.Config {
 	t.Helper()
 	cert, key := s.ca.issue(t, name, groups)
+	return &rest.Config{
+		Host: "https://" + s.Address, QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.CA, CertData: cert, KeyData: key},
+	}
+}
+
+// ServingCertificate is one that CA is of, for a server of the test's own.
+func (s *Server) ServingCertificate(t testing.TB, hosts ...string) tls.Certificate {
+	t.Helper()
+	return must(tls.X509KeyPair(s.ca.issue(t, hosts[0], nil, hosts...)))(t)
+}
+
+// ProxyTLSConfig is a client over TLS that may ask on behalf of others, by headers.
+func (s *Server) ProxyTLSConfig(t testing.TB) *rest.Config {
+	t.Helper()
+	cert, key := s.proxies.issue(t, ProxyName, nil)
 	return &rest.Config{
 		Host: "https://" + s.Address, QPS: -1,
 		TLSClientConfig: rest.TLSClientConfig{CAData: s.CA, CertData: cert, KeyData: key},

@@ -38,7 +38,11 @@ func (a *authority) issue(t testing.TB, name string, groups []string, hosts ...s
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	for _, h := range hosts {
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(h))
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, h)
+		}
 	}
 	der := must(x509.CreateCertificate(rand.Reader, template, a.cert, private.Public(), a.key))(t)
 	return encode("CERTIFICATE", der), encode("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(private))(t))

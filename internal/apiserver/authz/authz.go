@@ -9,8 +9,8 @@ import (
 )
 
 // New returns the authorizer of all requests: superusers, then what everybody
-// may ask, then roles.
-func New(rbac *RBAC) (authorizer.Authorizer, error) {
+// may ask, then nodes' agents, then roles.
+func New(node *Node, rbac *RBAC) (authorizer.Authorizer, error) {
 	public, err := path.NewAuthorizer([]string{"/healthz", "/livez", "/readyz", "/version"})
 	if err != nil {
 		return nil, err
@@ -18,6 +18,7 @@ func New(rbac *RBAC) (authorizer.Authorizer, error) {
 	return union.New(
 		union.NamedAuthorizer{AuthorizerName: "privileged", Authorizer: authorizerfactory.NewPrivilegedGroups(user.SystemPrivilegedGroup)},
 		union.NamedAuthorizer{AuthorizerName: "public", Authorizer: public},
+		union.NamedAuthorizer{AuthorizerName: "Node", Authorizer: node},
 		union.NamedAuthorizer{AuthorizerName: "RBAC", Authorizer: rbac},
 	)
 }

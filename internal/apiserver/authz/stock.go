@@ -71,6 +71,7 @@ var stockRoles = []stockRole{
 		read + ` | policy | poddisruptionbudgets poddisruptionbudgets/status`,
 		read + ` | networking.k8s.io | networkpolicies ingresses ingresses/status`,
 		read + ` | resource.k8s.io | resourceclaims resourceclaims/status resourceclaimtemplates`}},
+	{"system:aggregated-metrics-reader", "view", []string{read + ` | metrics.k8s.io | nodes pods`}},
 	{"system:node", "", []string{
 		`create | authentication.k8s.io | tokenreviews`,
 		`create | authorization.k8s.io | subjectaccessreviews localsubjectaccessreviews`,
@@ -186,8 +187,7 @@ var stockBindings = []struct{ role, subjects string }{
 	{"system:kube-dns", "s:kube-system/kube-dns"},
 	{"system:kube-scheduler", "u:system:kube-scheduler"},
 	{"system:volume-scheduler", "u:system:kube-scheduler"},
-	// Until there is a node authorizer that narrows a node to its own pods.
-	{"system:node", "g:system:nodes"},
+	{"system:node", ""}, // bound to nobody: nodes are let in by what is on them
 	{"system:service-account-issuer-discovery", "g:system:serviceaccounts"},
 	{"system:cluster-trust-bundle-discovery", "g:system:serviceaccounts"},
 }

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -65,6 +66,22 @@ func TestPodOnServer(t *testing.T) {
 	}
 
 	larger := pod.DeepCopy()
+	larger.Spec.Containers[0].Resources.Requests[v1.ResourceCPU] = resource.MustParse("3")
+	if _, err := pods.UpdateResize(ctx, "p", larger, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) || !strings.HasSuffix(err.Error(), `node "n1" not found`) {
+		t.Errorf("resize without a node: %v", err)
+	}
+	_, err = client.CoreV1().Nodes().Create(ctx, &v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: "n1"},
+		Status:     v1.NodeStatus{Capacity: v1.ResourceList{v1.ResourceCPU: resource.MustParse("2"), v1.ResourceMemory: resource.MustParse("1Gi")}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tooMuch = `pods "p" is forbidden: node didn't have enough allocatable resources: cpu, requested: 3000, allocatable: 2000`
+	_, err = pods.UpdateResize(ctx, "p", larger, metav1.UpdateOptions{})
+	if err == nil || err.Error() != tooMuch || !apierrors.HasStatusCause(err, "NodeCapacity") {
+		t.Errorf("resize beyond the node: %v", err)
+	}
 	larger.Spec.Containers[0].Resources.Requests[v1.ResourceCPU] = resource.MustParse("1")
 	pod = must(pods.UpdateResize(ctx, "p", larger, metav1.UpdateOptions{}))
 	if q := pod.Spec.Containers[0].Resources.Requests[v1.ResourceCPU]; pod.Generation != 4 || q.String() != "1" {

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"strings"
+
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,7 +25,19 @@ func events() resource.Resource {
 		NewList:      func() runtime.Object { return &eventsv1.EventList{} },
 		Update:       resource.Update{Unconditional: true, CreateOnUpdate: true},
 		Fields:       meta.Fields(eventFields),
+		StoredField:  storedField,
 	}
+}
+
+// storedField is the core group's name of a field.
+func storedField(name string) string {
+	if name == "reportingController" {
+		return "reportingComponent"
+	}
+	if rest, ok := strings.CutPrefix(name, "regarding."); ok {
+		return "involvedObject." + rest
+	}
+	return name
 }
 
 func eventFields(e *eventsv1.Event) fields.Set {

@@ -30,7 +30,13 @@ func Get[T runtime.Object](ctx context.Context, from rest.Getter, namespace, nam
 
 // List reads all objects of a namespace ("": all), from the cache only.
 func List[T runtime.Object](ctx context.Context, from rest.Lister, namespace string) (out []T, err error) {
-	list, err := from.List(inside(ctx, namespace), &metainternalversion.ListOptions{ResourceVersion: "0"})
+	return Select[T](ctx, from, namespace, &metainternalversion.ListOptions{})
+}
+
+// Select is List of those that match selectors.
+func Select[T runtime.Object](ctx context.Context, from rest.Lister, namespace string, o *metainternalversion.ListOptions) (out []T, err error) {
+	o.ResourceVersion = "0"
+	list, err := from.List(inside(ctx, namespace), o)
 	if err != nil {
 		return nil, err
 	}

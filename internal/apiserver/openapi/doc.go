@@ -4,3 +4,5 @@
 //
 // hack/openapi.sh regenerates both.
 package openapi
+
+//go:generate ../../../hack/openapi.sh

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -35,8 +36,19 @@ type Handler struct {
 	V2 *handler.OpenAPIService
 	V3 *handler3.OpenAPIService
 
+	// Others serve the v3 documents of their own group versions. Nil: there are none.
+	Others Others
+
 	custom *mux.PathRecorderMux // serves V2 and V3 alone
 	index  func() (map[string]string, error)
+}
+
+// Others are servers that answer for some group versions.
+type Others interface {
+	// Remote lists them as paths of documents: apis/<group>/<version>.
+	Remote() []string
+	// OpenAPI serves the document of one of them; false if it is not one.
+	OpenAPI(w http.ResponseWriter, r *http.Request, path string) bool
 }
 
 // NewHandler serves the prebuilt specifications.
@@ -149,7 +161,7 @@ func hasDefinitions(h *Handler) bool {
 }
 
 // merge adds custom resources to the prebuilt document. Protobuf messages merge
-// by being written one after the other; of JSON only the two maps are spliced.
+// by being written one after the other; of JSON only the two maps are.
 func merge(e *encoding, staticGzip, custom []byte) ([]byte, error) {
 	static, err := gunzip(staticGzip)
 	if err != nil {
@@ -166,19 +178,27 @@ func merge(e *encoding, staticGzip, custom []byte) ([]byte, error) {
 		return nil, err
 	}
 	for _, key := range []string{"paths", "definitions"} {
-		a[key] = splice(a[key], b[key])
+		if a[key], err = join(a[key], b[key]); err != nil {
+			return nil, err
+		}
 	}
 	return json.Marshal(a)
 }
 
-// splice joins two JSON objects.
-func splice(a, b json.RawMessage) json.RawMessage {
-	inner := bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimPrefix(bytes.TrimSpace(b), []byte("{")), []byte("}")))
-	if len(inner) == 0 {
-		return a
+// join two JSON objects; what both have is a's.
+func join(a, b json.RawMessage) (json.RawMessage, error) {
+	if len(b) == 0 {
+		return a, nil
 	}
-	out := append([]byte{}, bytes.TrimSuffix(bytes.TrimSpace(a), []byte("}"))...)
-	return append(append(append(out, ','), inner...), '}')
+	var joined, own map[string]json.RawMessage
+	if err := json.Unmarshal(b, &joined); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(a, &own); err != nil {
+		return nil, err
+	}
+	maps.Copy(joined, own)
+	return json.Marshal(joined)
 }
 
 // ask reads what the CRD server publishes.
@@ -210,6 +230,11 @@ func (h *Handler) serveIndex(w http.ResponseWriter, r *http.Request) {
 	for gv, hash := range known {
 		index.Paths[gv] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: hashedURL(gv, hash)}
 	}
+	if h.Others != nil {
+		for _, gv := range h.Others.Remote() { // without a hash: they may change without notice
+			index.Paths[gv] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: path.Join(v3Path, gv)}
+		}
+	}
 	body, err := json.Marshal(index)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -227,6 +252,9 @@ func hashedURL(gv, hash string) string {
 
 func (h *Handler) serveV3(w http.ResponseWriter, r *http.Request) {
 	gv := strings.TrimPrefix(r.URL.Path, v3Path+"/")
+	if h.Others != nil && h.Others.OpenAPI(w, r, gv) {
+		return
+	}
 	known, err := h.index()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -109,6 +109,9 @@ func (s *Scheme) addResource(r resource.Resource) {
 			if !selectable[label] {
 				return "", "", fmt.Errorf("field label not supported: %s", label)
 			}
+			if r.StoredField != nil {
+				label = r.StoredField(label)
+			}
 			return label, value, nil
 		}))
 }

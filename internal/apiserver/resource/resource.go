@@ -61,6 +61,9 @@ type Resource struct {
 	// metadata.namespace; the keys present are exactly the selectable ones
 	// (a key must be present also when its value is empty).
 	Fields func(obj runtime.Object) fields.Set
+	// StoredField is what the kind that stores the object calls a field of Fields,
+	// where one kind is served in two shapes; nil = the same.
+	StoredField func(name string) string
 	// IndexField, if set, names the field of Fields that watches are most often
 	// narrowed by ("spec.nodeName" of pods).
 	IndexField string

@@ -58,6 +58,22 @@ var systemPriorities = map[string]int32{
 	"system-cluster-critical": 2 * HighestUserPriority,
 }
 
+// SystemPriorityClasses are those of every cluster.
+func SystemPriorityClasses() []*schedulingv1.PriorityClass {
+	preempt := corev1.PreemptLowerPriority
+	described := map[string]string{
+		"system-node-critical":    "Used for system critical pods that must not be moved from their current node.",
+		"system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+	}
+	var classes []*schedulingv1.PriorityClass
+	for name, value := range systemPriorities {
+		classes = append(classes, &schedulingv1.PriorityClass{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Value: value, Description: described[name], PreemptionPolicy: &preempt,
+		})
+	}
+	return classes
+}
+
 func checkPriorityClass(c *schedulingv1.PriorityClass) field.ErrorList {
 	var errs field.ErrorList
 	if strings.HasPrefix(c.Name, systemPrefix) {

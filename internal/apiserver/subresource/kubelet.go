@@ -3,6 +3,7 @@ package subresource
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/registry/rest"
+	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 )
 
 // Kubelet speaks to nodes' agents over TLS.
@@ -54,6 +56,31 @@ func (k *Kubelet) Close() {
 		k.transport.CloseIdleConnections()
 		k.insecure.CloseIdleConnections()
 	}
+}
+
+// Summary asks a node what it and its pods use of CPU and memory.
+func (k *Kubelet) Summary(ctx context.Context, node string) (*statsapi.Summary, error) {
+	u, err := k.at(ctx, node, &url.URL{Path: "/stats/summary", RawQuery: "only_cpu_and_memory=true"})
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := k.transport.RoundTrip(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", node, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask node %s: %s", node, response.Status)
+	}
+	summary := &statsapi.Summary{}
+	if err := json.NewDecoder(response.Body).Decode(summary); err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", node, err)
+	}
+	return summary, nil
 }
 
 // at completes path with the scheme and address of the named node's agent.

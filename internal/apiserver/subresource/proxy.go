@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -48,17 +47,8 @@ func (p Proxy) Connect(ctx context.Context, id string, opts runtime.Object, resp
 	if err != nil {
 		return nil, err
 	}
-	location.Path = joinPath(location.Path, p.path(opts))
+	location.Path = utilnet.JoinPreservingTrailingSlash(location.Path, p.path(opts))
 	return proxy.NewUpgradeAwareHandler(location, transport, true, false, proxy.NewErrorResponder(responder)), nil
-}
-
-// joinPath keeps a trailing slash: to HTTP servers it means something.
-func joinPath(a, b string) string {
-	joined := path.Join("/", a, b)
-	if strings.HasSuffix(b, "/") && !strings.HasSuffix(joined, "/") {
-		joined += "/"
-	}
-	return joined
 }
 
 // plainTransport reaches pods and services. It doesn't verify certificates:

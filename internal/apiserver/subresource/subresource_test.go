@@ -1,6 +1,10 @@
 package subresource
 
 import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 
@@ -143,6 +147,33 @@ func TestOnlyReadyPodsAreEndpoints(t *testing.T) {
 	for ip, ok := range map[string]bool{"10.0.0.1": true, "127.0.0.1": false, "169.254.0.1": false, "": false} {
 		if (proxyable(ip) == nil) != ok {
 			t.Errorf("proxyable(%q) = %v", ip, proxyable(ip))
+		}
+	}
+}
+
+// A page at the root refers to others by relative paths, which only a trailing
+// slash makes right: who asks without one is sent there.
+func TestProxyKeepsPaths(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "at "+r.URL.String()) }))
+	defer backend.Close()
+	const at = "/api/v1/namespaces/ns/pods/p/proxy"
+	for path, want := range map[string]string{"": "301 " + at + "/?a=b", "/": "200 at /?a=b", "/x/y": "200 at /x/y?a=b", "/x/": "200 at /x/?a=b"} {
+		p := Proxy{
+			object: func() runtime.Object { return &corev1.PodProxyOptions{} },
+			path:   func(runtime.Object) string { return path },
+			locate: func(context.Context, string) (*url.URL, http.RoundTripper, error) {
+				u, err := url.Parse(backend.URL)
+				return u, http.DefaultTransport, err
+			},
+		}
+		h, err := p.Connect(t.Context(), "p", &corev1.PodProxyOptions{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, at+path+"?a=b", nil))
+		if got := fmt.Sprint(w.Code, " ", w.Header().Get("Location")+w.Body.String()); got != want {
+			t.Errorf("proxy%s: got %q, want %q", path, got, want)
 		}
 	}
 }
