@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/netip"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
@@ -12,7 +13,10 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/proa-project/proa/internal/controllers/accounttoken"
+	"github.com/proa-project/proa/internal/controllers/attachdetach"
+	"github.com/proa-project/proa/internal/controllers/autoscale"
 	"github.com/proa-project/proa/internal/controllers/certificates"
+	"github.com/proa-project/proa/internal/controllers/clusterdns"
 	"github.com/proa-project/proa/internal/controllers/cronjob"
 	"github.com/proa-project/proa/internal/controllers/daemonset"
 	"github.com/proa-project/proa/internal/controllers/deployment"
@@ -20,10 +24,12 @@ import (
 	"github.com/proa-project/proa/internal/controllers/endpoints"
 	"github.com/proa-project/proa/internal/controllers/endpointslice"
 	"github.com/proa-project/proa/internal/controllers/endpointslicemirroring"
+	"github.com/proa-project/proa/internal/controllers/ephemeralvolume"
 	"github.com/proa-project/proa/internal/controllers/garbage"
 	"github.com/proa-project/proa/internal/controllers/job"
 	"github.com/proa-project/proa/internal/controllers/namespace"
 	"github.com/proa-project/proa/internal/controllers/nodelifecycle"
+	"github.com/proa-project/proa/internal/controllers/persistentvolume"
 	"github.com/proa-project/proa/internal/controllers/podgc"
 	"github.com/proa-project/proa/internal/controllers/reconcile"
 	"github.com/proa-project/proa/internal/controllers/replicaset"
@@ -32,6 +38,7 @@ import (
 	"github.com/proa-project/proa/internal/controllers/rootca"
 	"github.com/proa-project/proa/internal/controllers/serviceaccount"
 	"github.com/proa-project/proa/internal/controllers/statefulset"
+	"github.com/proa-project/proa/internal/controllers/storageprotection"
 	"github.com/proa-project/proa/internal/controllers/tainteviction"
 	"github.com/proa-project/proa/internal/controllers/ttl"
 )
@@ -48,6 +55,9 @@ type Deps struct {
 	// Signer of certificates; without one, requests are approved by nobody here
 	// and stay unsigned.
 	Signer certificates.Authority
+	// DNS are the addresses of the service of the nodes' resolvers, one a family;
+	// none if nodes run none.
+	DNS []netip.Addr
 }
 
 // All makes every controller, each to be run by its Run.
@@ -87,6 +97,12 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 		},
 		func() (*reconcile.Loop, error) { return endpointslicemirroring.New(d.Client, d.Informers) },
 		func() (*reconcile.Loop, error) {
+			if len(d.DNS) == 0 {
+				return nil, nil
+			}
+			return clusterdns.New(d.Client, d.Informers, d.DNS)
+		},
+		func() (*reconcile.Loop, error) {
 			return replicaset.New(d.Client, d.Informers, d.Recorder(replicaset.Component), d.Clock)
 		},
 		func() (*reconcile.Loop, error) {
@@ -106,6 +122,21 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 		},
 		func() (*reconcile.Loop, error) {
 			return cronjob.New(d.Client, d.Informers, d.Recorder(cronjob.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) {
+			return persistentvolume.New(d.Client, d.Informers, d.Recorder(persistentvolume.Component))
+		},
+		func() (*reconcile.Loop, error) {
+			return ephemeralvolume.New(d.Client, d.Informers, d.Recorder(ephemeralvolume.Component))
+		},
+		func() (*reconcile.Loop, error) {
+			return attachdetach.New(d.Client, d.Informers, d.Recorder(attachdetach.Component), d.Clock)
+		},
+		func() (*reconcile.Loop, error) { return storageprotection.Claims(d.Client, d.Informers, d.Clock) },
+		func() (*reconcile.Loop, error) { return storageprotection.Volumes(d.Client, d.Informers) },
+		func() (*reconcile.Loop, error) { return storageprotection.AttributesClasses(d.Client, d.Informers) },
+		func() (*reconcile.Loop, error) {
+			return autoscale.New(d.Client, d.Informers, d.Recorder(autoscale.Component), d.Clock)
 		},
 		func() (*reconcile.Loop, error) { return ttl.New(d.Client, d.Informers, d.Clock) },
 		func() (*reconcile.Loop, error) {
@@ -137,10 +168,15 @@ var cached = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "serviceaccounts"},
 	{Version: "v1", Resource: "replicationcontrollers"},
 	{Version: "v1", Resource: "persistentvolumeclaims"},
+	{Version: "v1", Resource: "persistentvolumes"},
 	{Version: "v1", Resource: "resourcequotas"},
 	{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
 	{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"},
 	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"},
+	{Group: "storage.k8s.io", Version: "v1", Resource: "volumeattributesclasses"},
+	{Group: "storage.k8s.io", Version: "v1", Resource: "volumeattachments"},
+	{Group: "storage.k8s.io", Version: "v1", Resource: "csidrivers"},
 	{Group: "apps", Version: "v1", Resource: "replicasets"},
 	{Group: "apps", Version: "v1", Resource: "deployments"},
 	{Group: "apps", Version: "v1", Resource: "daemonsets"},

@@ -9,5 +9,6 @@
 //	reconcile   the loop, and own writes laid over a cache that lags (Recent, Latest)
 //	podcontrol  whose pods are whose, in which order they go, making and ending them
 //	replicas    ReplicaSets and ReplicationControllers as one
+//	podclaims   which pods use a claim
 //	revision    the templates of DaemonSets and StatefulSets over time
 package controllers

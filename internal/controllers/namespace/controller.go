@@ -71,7 +71,8 @@ func (c *controller) empty(ctx context.Context, ns *v1.Namespace) error {
 	return c.report(ctx, ns, conditions(left, failures))
 }
 
-// deleteContent deletes everything that can be deleted and counts what is still there.
+// deleteContent deletes what can be deleted and counts what is still there. A stage
+// waits until nothing of the one before it is left.
 func (c *controller) deleteContent(ctx context.Context, ns *v1.Namespace) (left []remaining, failures []string) {
 	lists, err := c.client.Discovery().ServerPreferredResources()
 	if err != nil {
@@ -80,12 +81,19 @@ func (c *controller) deleteContent(ctx context.Context, ns *v1.Namespace) (left 
 			return nil, failures
 		}
 	}
-	for _, resource := range deletable(lists) {
-		r, err := c.deleteAll(ctx, ns.Name, resource)
-		if err != nil {
-			failures = append(failures, fmt.Sprintf("%s: %v", name(resource), err))
+	for _, stage := range stages(deletable(lists)) {
+		held := false
+		for _, resource := range stage {
+			r, err := c.deleteAll(ctx, ns.Name, resource)
+			if err != nil {
+				failures = append(failures, fmt.Sprintf("%s: %v", name(resource), err))
+			}
+			left = append(left, r)
+			held = held || err != nil || r.count > 0
 		}
-		left = append(left, r)
+		if held {
+			break
+		}
 	}
 	return left, failures
 }

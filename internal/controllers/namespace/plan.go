@@ -28,6 +28,20 @@ func deletable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
 	return found
 }
 
+// stages in which a namespace is emptied: pods first, so that none runs on without
+// what guards it, like its NetworkPolicies (KEP-5080).
+func stages(resources []schema.GroupVersionResource) [][]schema.GroupVersionResource {
+	var pods, rest []schema.GroupVersionResource
+	for _, r := range resources {
+		if r.GroupResource() == v1.Resource("pods") {
+			pods = append(pods, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	return [][]schema.GroupVersionResource{pods, rest}
+}
+
 // remaining of one kind in a namespace that is being emptied.
 type remaining struct {
 	resource   schema.GroupVersionResource

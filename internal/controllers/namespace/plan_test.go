@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"reflect"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -36,5 +37,15 @@ func TestConditionsSayWhatIsLeft(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d conditions, want %d", len(got), len(want))
+	}
+}
+
+func TestPodsGoFirst(t *testing.T) {
+	maps, pods := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	ours := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "pods"}
+	got := stages([]schema.GroupVersionResource{maps, pods, ours})
+	want := [][]schema.GroupVersionResource{{pods}, {maps, ours}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

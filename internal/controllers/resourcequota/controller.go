@@ -1,6 +1,6 @@
 // Package resourcequota keeps the statuses of ResourceQuotas: what the objects
-// of a namespace use in all. Admission refuses what would be too much; here the
-// sum is made right when objects change or go.
+// of a namespace use in all. Admission refuses what would be too much, and counts
+// what it lets in; here the sum is made right when objects give something back.
 package resourcequota
 
 import (
@@ -68,17 +68,17 @@ func New(config Config) (*reconcile.Loop, error) {
 	}
 	c.loop = reconcile.New("resourcequota", 2, c.reconcile)
 	failed := []error{
-		c.loop.Watch(core.ResourceQuotas().Informer(), nil),
-		c.loop.WatchChanges(core.Pods().Informer(), c.podChanged),
-		c.loop.WatchChanges(core.Services().Informer(), c.changed),
-		c.loop.WatchChanges(core.PersistentVolumeClaims().Informer(), c.changed),
+		c.loop.WatchChanges(core.ResourceQuotas().Informer(), asked),
+		c.loop.WatchChanges(core.Pods().Informer(), freed(c, func(p *v1.Pod) v1.ResourceList { return quota.Pod(p, c.Clock.Now()) })),
+		c.loop.WatchChanges(core.Services().Informer(), freed(c, quota.Service)),
+		c.loop.WatchChanges(core.PersistentVolumeClaims().Informer(), freed(c, quota.Claim)),
 	}
 	for _, r := range config.Watched {
 		informer := config.Shared(r)
 		if informer == nil {
 			continue
 		}
-		failed = append(failed, c.loop.WatchChanges(informer, c.cameOrWent))
+		failed = append(failed, c.loop.WatchChanges(informer, c.went))
 	}
 	return c.loop, errors.Join(failed...)
 }
@@ -99,28 +99,27 @@ func (c *controller) quotasOf(o any) (keys []string) {
 	return keys
 }
 
-func (c *controller) cameOrWent(old, current any) []string {
-	if old != nil && current != nil {
+// went wakes the quotas of an object that is gone.
+func (c *controller) went(old, current any) []string {
+	if current != nil {
 		return nil
 	}
-	return c.changed(old, current)
+	return c.quotasOf(old)
 }
 
-func (c *controller) changed(old, current any) []string {
-	if current == nil {
-		return c.quotasOf(old)
+// freed wakes the quotas of objects that count for less than before.
+func freed[T metav1.Object](c *controller, count func(T) v1.ResourceList) func(old, current any) []string {
+	return func(old, current any) []string {
+		before, had := old.(T)
+		now, has := current.(T)
+		switch {
+		case !had:
+			return nil
+		case has && !lower(count(before), count(now)) && before.GetDeletionTimestamp().Equal(now.GetDeletionTimestamp()):
+			return nil
+		}
+		return c.quotasOf(before)
 	}
-	return c.quotasOf(current)
-}
-
-// podChanged leaves out changes that no quota feels.
-func (c *controller) podChanged(old, current any) []string {
-	before, hadBefore := old.(*v1.Pod)
-	now, hasNow := current.(*v1.Pod)
-	if hadBefore && hasNow && equality.Semantic.DeepEqual(quota.Pod(before, c.Clock.Now()), quota.Pod(now, c.Clock.Now())) && before.DeletionTimestamp.Equal(now.DeletionTimestamp) {
-		return nil
-	}
-	return c.changed(old, current)
 }
 
 func (c *controller) reconcile(ctx context.Context, key string) error {
@@ -166,11 +165,20 @@ func (c *controller) sum(ctx context.Context, q *v1.ResourceQuota) (used v1.Reso
 		return nil, false, err
 	}
 	for _, p := range pods {
-		if quota.Matches(q, p) {
+		if quota.MatchesPod(q, p) {
 			used = library.Add(used, quota.Pod(p, c.Clock.Now()))
 		}
 	}
-	if !quota.Scoped(q) {
+	claims, err := c.claims.PersistentVolumeClaims(q.Namespace).List(labels.Everything())
+	if err != nil {
+		return nil, false, err
+	}
+	for _, p := range claims {
+		if quota.MatchesClaim(q, p) {
+			used = library.Add(used, quota.Claim(p))
+		}
+	}
+	if len(quota.Scopes(q)) == 0 {
 		if used, unwatched, err = c.addOthers(ctx, q, used); err != nil {
 			return nil, false, err
 		}
@@ -193,13 +201,6 @@ func (c *controller) addOthers(ctx context.Context, q *v1.ResourceQuota, used v1
 	}
 	for _, s := range services {
 		used = library.Add(used, quota.Service(s))
-	}
-	claims, err := c.claims.PersistentVolumeClaims(q.Namespace).List(labels.Everything())
-	if err != nil {
-		return nil, false, err
-	}
-	for _, p := range claims {
-		used = library.Add(used, quota.Claim(p))
 	}
 	for name := range q.Spec.Hard {
 		counted, is := quota.ObjectCount(name)
