@@ -16,6 +16,9 @@ type Config struct {
 	StateDir string
 	// ContainersDir is R/containers: mount points, nothing else.
 	ContainersDir string
+	// LayersDir is where the image store keeps what containers write, for the
+	// statistics. Default ContainersDir.
+	LayersDir string
 	// CgroupParent is for pods whose config names none, like "/proa-1a2b3c4d/cri".
 	CgroupParent string
 	// Version of proa, told as the runtime's.
@@ -34,6 +37,9 @@ func (c *Config) complete() error {
 		return errors.New("cri: config needs the state and containers folders")
 	case c.CgroupParent == "":
 		return errors.New("cri: config needs a cgroup parent")
+	}
+	if c.LayersDir == "" {
+		c.LayersDir = c.ContainersDir
 	}
 	if c.Version == "" {
 		c.Version = "0.0.0"

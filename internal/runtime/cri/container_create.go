@@ -203,7 +203,10 @@ func (m *making) source(ctx context.Context, n int, mount *runtimeapi.Mount) (st
 		if mount.HostPath != "" {
 			return "", fail(codes.InvalidArgument, "mount %s: a host path and an image exclude each other", mount.ContainerPath)
 		}
-		key, dir, err := m.s.mountVolume(ctx, m.id, n, mount)
+		if !mount.Readonly {
+			return "", fail(codes.InvalidArgument, "mount %s: an image volume is read-only", mount.ContainerPath)
+		}
+		key, dir, err := m.s.mountVolume(ctx, m.id, n, mount, m.snapshotOptions())
 		if key != "" {
 			m.volumes = append(m.volumes, key)
 		}

@@ -85,7 +85,7 @@ func (m *memoryImages) Prepare(_ context.Context, key, _ string, _ SnapshotOptio
 	return nil, nil
 }
 
-func (m *memoryImages) View(ctx context.Context, key, id string) ([]mount.Mount, error) {
+func (m *memoryImages) View(ctx context.Context, key, id string, _ SnapshotOptions) ([]mount.Mount, error) {
 	return m.Prepare(ctx, key, id, SnapshotOptions{})
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/containerd/v2/pkg/apparmor"
 	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -36,7 +37,7 @@ func probeHost() (spec.Host, error) {
 		return h, err
 	}
 	h.Seccomp = exists("/proc/sys/kernel/seccomp")
-	h.AppArmor = strings.HasPrefix(readString("/sys/module/apparmor/parameters/enabled"), "Y")
+	h.AppArmor = apparmor.HostSupports()
 	h.SELinux = exists("/sys/fs/selinux/enforce")
 	if h.CgroupV2 {
 		h.MemorySwap = exists("/proc/swaps")

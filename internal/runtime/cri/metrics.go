@@ -2,104 +2,148 @@ package cri
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/proa-project/proa/internal/runtime/keeper"
+	"github.com/proa-project/proa/internal/runtime/keeper/cgroup"
 )
 
 // metric is one figure told of each container or pod, under the name by which
-// dashboards know it.
+// dashboards know it. One with labels of its own has a sample for each value.
 type metric struct {
 	name, help string
 	kind       runtimeapi.MetricType
-	container  func(*runtimeapi.ContainerStats) uint64
-	pod        func(*runtimeapi.LinuxPodSandboxStats) uint64
+	labels     []string
+	read       func(*reading) []sample
 }
 
-const (
-	counter = runtimeapi.MetricType_COUNTER
-	gauge   = runtimeapi.MetricType_GAUGE
-)
-
-func metrics() []metric {
-	return []metric{
-		{name: "container_cpu_usage_seconds_total", help: "CPU time used, in seconds.", kind: counter,
-			container: func(s *runtimeapi.ContainerStats) uint64 { return s.Cpu.GetUsageCoreNanoSeconds().GetValue() / 1e9 }},
-		{name: "container_memory_usage_bytes", help: "Memory in use, caches included.", kind: gauge,
-			container: func(s *runtimeapi.ContainerStats) uint64 { return s.Memory.GetUsageBytes().GetValue() }},
-		{name: "container_memory_working_set_bytes", help: "Memory in use that can't be dropped at once.", kind: gauge,
-			container: func(s *runtimeapi.ContainerStats) uint64 { return s.Memory.GetWorkingSetBytes().GetValue() }},
-		{name: "container_memory_rss", help: "Anonymous memory.", kind: gauge,
-			container: func(s *runtimeapi.ContainerStats) uint64 { return s.Memory.GetRssBytes().GetValue() }},
-		{name: "container_fs_usage_bytes", help: "Bytes in the writable layer.", kind: gauge,
-			container: func(s *runtimeapi.ContainerStats) uint64 { return s.WritableLayer.GetUsedBytes().GetValue() }},
-		{name: "container_processes", help: "Processes of the pod.", kind: gauge,
-			pod: func(s *runtimeapi.LinuxPodSandboxStats) uint64 { return s.Process.GetProcessCount().GetValue() }},
-		{name: "container_network_receive_bytes_total", help: "Bytes received on the pod's first link.", kind: counter,
-			pod: func(s *runtimeapi.LinuxPodSandboxStats) uint64 {
-				return s.Network.GetDefaultInterface().GetRxBytes().GetValue()
-			}},
-		{name: "container_network_transmit_bytes_total", help: "Bytes sent on the pod's first link.", kind: counter,
-			pod: func(s *runtimeapi.LinuxPodSandboxStats) uint64 {
-				return s.Network.GetDefaultInterface().GetTxBytes().GetValue()
-			}},
-	}
+// sample is one value, with values of the metric's own labels.
+type sample struct {
+	value  uint64
+	labels []string
 }
+
+// reading is what the samples of one container or pod are taken from.
+type reading struct {
+	stats     keeper.Stats
+	details   cgroup.Details
+	resources *runtimeapi.LinuxContainerResources
+	started   time.Time
+	disk      Usage
+	volume    unix.Statfs_t // of the file system with the writable layers
+	openFiles uint64        // soft limit of the first process
+	links     []link
+}
+
+// commonLabels are those that every sample has.
+var commonLabels = []string{"container", "id", "image", "name", "namespace", "pod"}
 
 // ListMetricDescriptors names the figures of ListPodSandboxMetrics.
 func (s *Service) ListMetricDescriptors(context.Context, *runtimeapi.ListMetricDescriptorsRequest) (*runtimeapi.ListMetricDescriptorsResponse, error) {
 	resp := &runtimeapi.ListMetricDescriptorsResponse{}
-	for _, m := range metrics() {
+	for _, m := range slices.Concat(containerMetrics(), podMetrics()) {
 		resp.Descriptors = append(resp.Descriptors, &runtimeapi.MetricDescriptor{
-			Name: m.name, Help: m.help, LabelKeys: []string{"container", "id", "namespace", "pod"},
+			Name: m.name, Help: m.help, LabelKeys: slices.Concat(commonLabels, m.labels),
 		})
 	}
 	return resp, nil
 }
 
-func (s *Service) podMetrics(ctx context.Context) ([]*runtimeapi.PodSandboxMetrics, error) {
-	stats, err := s.listPodStats(ctx, nil)
+// tell makes the metrics of one reading.
+func tell(from []metric, r *reading, labels []string, at time.Time) []*runtimeapi.Metric {
+	var out []*runtimeapi.Metric
+	for _, m := range from {
+		for _, v := range m.read(r) {
+			out = append(out, &runtimeapi.Metric{
+				Name: m.name, MetricType: m.kind, Timestamp: at.UnixNano(), Value: value(v.value),
+				LabelValues: slices.Concat(labels, v.labels),
+			})
+		}
+	}
+	return out
+}
+
+// listMetrics reads everything of all ready pods.
+func (s *Service) listMetrics(ctx context.Context) ([]*runtimeapi.PodSandboxMetrics, error) {
+	hierarchies, err := cgroup.Detect()
 	if err != nil {
 		return nil, err
 	}
-	out := []*runtimeapi.PodSandboxMetrics{}
-	for _, p := range stats {
-		meta := p.Attributes.Metadata
-		told := &runtimeapi.PodSandboxMetrics{PodSandboxId: p.Attributes.Id}
-		for _, m := range metrics() {
-			if m.pod != nil {
-				told.Metrics = append(told.Metrics, &runtimeapi.Metric{
-					Name: m.name, MetricType: m.kind, Value: value(m.pod(p.Linux)),
-					LabelValues: []string{"POD", p.Attributes.Id, meta.GetNamespace(), meta.GetName()},
-				})
+	s.mu.Lock()
+	pods := slices.DeleteFunc(slices.Collect(maps.Values(s.sandboxes)), func(sb *sandbox) bool { return !sb.ready() })
+	s.mu.Unlock()
+	containers := s.selectContainers(false, func(*container) bool { return true })
+	ids := make([]string, 0, len(containers))
+	for _, c := range containers {
+		ids = append(ids, c.id)
+	}
+	readings, err := s.readStats(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var volume unix.Statfs_t
+	if err := unix.Statfs(s.cfg.LayersDir, &volume); err != nil {
+		return nil, fmt.Errorf("file system of the containers: %w", err)
+	}
+	now := time.Now()
+	out := make([]*runtimeapi.PodSandboxMetrics, 0, len(pods))
+	for _, sb := range pods {
+		told := &runtimeapi.PodSandboxMetrics{PodSandboxId: sb.id, Metrics: s.metricsOfPod(sb, now)}
+		for _, c := range containers {
+			st, ok := readings[c.id]
+			if c.sandbox != sb || !ok {
+				continue
 			}
-		}
-		for _, c := range p.Linux.Containers {
-			cm := &runtimeapi.ContainerMetrics{ContainerId: c.Attributes.Id}
-			for _, m := range metrics() {
-				if m.container != nil {
-					cm.Metrics = append(cm.Metrics, &runtimeapi.Metric{
-						Name: m.name, MetricType: m.kind, Value: value(m.container(c)),
-						LabelValues: []string{c.Attributes.Metadata.GetName(), c.Attributes.Id, meta.GetNamespace(), meta.GetName()},
-					})
-				}
-			}
-			told.ContainerMetrics = append(told.ContainerMetrics, cm)
+			r := &reading{stats: st, details: hierarchies.Details(c.record.Cgroup), disk: s.diskUsage(ctx, c).usage, volume: volume}
+			told.ContainerMetrics = append(told.ContainerMetrics, s.metricsOfContainer(c, r, now))
 		}
 		out = append(out, told)
 	}
 	return out, nil
 }
 
+func (s *Service) metricsOfPod(sb *sandbox, now time.Time) []*runtimeapi.Metric {
+	s.mu.Lock()
+	pid := sb.status.PID
+	s.mu.Unlock()
+	if pid == 0 || hostNetwork(sb.config()) {
+		return nil
+	}
+	m := sb.config().Metadata
+	labels := []string{"POD", sb.status.Cgroup, "", sb.id, m.GetNamespace(), m.GetName()}
+	return tell(podMetrics(), &reading{links: readLinks(pid)}, labels, now)
+}
+
+func (s *Service) metricsOfContainer(c *container, r *reading, now time.Time) *runtimeapi.ContainerMetrics {
+	s.mu.Lock()
+	record, st := c.record, c.status
+	s.mu.Unlock()
+	r.resources, r.started = record.Config.GetLinux().GetResources(), st.StartedAt
+	var limit unix.Rlimit
+	if st.PID > 0 && unix.Prlimit(st.PID, unix.RLIMIT_NOFILE, nil, &limit) == nil {
+		r.openFiles = limit.Cur
+	}
+	m := c.sandbox.config().Metadata
+	labels := []string{record.Config.Metadata.GetName(), record.Cgroup, record.Config.GetImage().GetUserSpecifiedImage(), c.id, m.GetNamespace(), m.GetName()}
+	return &runtimeapi.ContainerMetrics{ContainerId: c.id, Metrics: tell(containerMetrics(), r, labels, now)}
+}
+
 // ListPodSandboxMetrics returns the figures of all ready pods.
 func (s *Service) ListPodSandboxMetrics(ctx context.Context, _ *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
-	list, err := s.podMetrics(ctx)
+	list, err := s.listMetrics(ctx)
 	return &runtimeapi.ListPodSandboxMetricsResponse{PodMetrics: list}, err
 }
 
 // StreamPodSandboxMetrics is ListPodSandboxMetrics in pieces.
 func (s *Service) StreamPodSandboxMetrics(_ *runtimeapi.StreamPodSandboxMetricsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxMetricsResponse]) error {
-	list, err := s.podMetrics(stream.Context())
+	list, err := s.listMetrics(stream.Context())
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ type Images interface {
 	// returned again. Mappings shift the owners for a pod in a user namespace.
 	Prepare(ctx context.Context, key, imageID string, opts SnapshotOptions) ([]mount.Mount, error)
 	// View is a read-only Prepare, for image volumes.
-	View(ctx context.Context, key, imageID string) ([]mount.Mount, error)
+	View(ctx context.Context, key, imageID string, opts SnapshotOptions) ([]mount.Mount, error)
 	// Remove drops the snapshot; an absent one is no error. The caller has
 	// unmounted it.
 	Remove(ctx context.Context, key string) error

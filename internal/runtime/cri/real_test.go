@@ -40,13 +40,21 @@ func (s storeImages) Resolve(ctx context.Context, ref string) (Image, error) {
 }
 
 func (s storeImages) Prepare(ctx context.Context, key, imageID string, opts SnapshotOptions) ([]mount.Mount, error) {
+	return s.Store.Prepare(ctx, key, imageID, rootFSOptions(opts))
+}
+
+func (s storeImages) View(ctx context.Context, key, imageID string, opts SnapshotOptions) ([]mount.Mount, error) {
+	return s.Store.View(ctx, key, imageID, rootFSOptions(opts))
+}
+
+func rootFSOptions(opts SnapshotOptions) images.RootFSOptions {
 	mappings := func(in []*runtimeapi.IDMapping) (out []images.IDMapping) {
 		for _, m := range in {
 			out = append(out, images.IDMapping{ContainerID: m.ContainerId, HostID: m.HostId, Length: m.Length})
 		}
 		return out
 	}
-	return s.Store.Prepare(ctx, key, imageID, images.RootFSOptions{UIDMappings: mappings(opts.UIDMappings), GIDMappings: mappings(opts.GIDMappings)})
+	return images.RootFSOptions{UIDMappings: mappings(opts.UIDMappings), GIDMappings: mappings(opts.GIDMappings)}
 }
 
 func (s storeImages) Remove(ctx context.Context, key string) error { return s.Release(ctx, key) }

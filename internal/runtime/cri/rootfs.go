@@ -31,16 +31,17 @@ func (s *Service) mountRootfs(ctx context.Context, id, imageID string, opts Snap
 }
 
 // mountVolume mounts an image read-only beside the rootfs and returns the
-// folder that the container shall see.
-func (s *Service) mountVolume(ctx context.Context, id string, n int, m *runtimeapi.Mount) (key, dir string, err error) {
+// folder that the container shall see. The mount is told which image it is.
+func (s *Service) mountVolume(ctx context.Context, id string, n int, m *runtimeapi.Mount, opts SnapshotOptions) (key, dir string, err error) {
 	ref := m.Image.GetImage()
 	img, err := s.cfg.Images.Resolve(ctx, ref)
 	if err != nil {
 		return "", "", fmt.Errorf("image volume %q: %w", ref, err)
 	}
+	m.Image.ImageRef = img.ID
 	name := "volume-" + strconv.Itoa(n)
 	key = id + "-" + name
-	mounts, err := s.cfg.Images.View(ctx, key, img.ID)
+	mounts, err := s.cfg.Images.View(ctx, key, img.ID, opts)
 	if err != nil {
 		return key, "", fmt.Errorf("image volume %q: %w", ref, err)
 	}

@@ -80,6 +80,22 @@ func checkSandbox(req *runtimeapi.RunPodSandboxRequest) error {
 	if sc.GetRunAsGroup() != nil && sc.GetRunAsUser() == nil {
 		return fail(codes.InvalidArgument, "runAsGroup is specified without runAsUser")
 	}
+	return checkUserNamespace(namespaceOptions(req.Config).GetUsernsOptions())
+}
+
+// checkUserNamespace: a pod is in the node's user namespace, or in one of its own
+// with a range of the node's users that is told in one piece.
+func checkUserNamespace(u *runtimeapi.UserNamespace) error {
+	switch {
+	case u == nil:
+		return nil
+	case u.Mode == runtimeapi.NamespaceMode_NODE && len(u.Uids)+len(u.Gids) > 0:
+		return fail(codes.InvalidArgument, "user namespace mode NODE takes no mappings")
+	case u.Mode == runtimeapi.NamespaceMode_POD && (len(u.Uids) != 1 || len(u.Gids) != 1):
+		return fail(codes.InvalidArgument, "user namespace of the pod: want one mapping of users and one of groups, got %d and %d", len(u.Uids), len(u.Gids))
+	case u.Mode != runtimeapi.NamespaceMode_NODE && u.Mode != runtimeapi.NamespaceMode_POD:
+		return fail(codes.InvalidArgument, "unsupported user namespace mode %s", u.Mode)
+	}
 	return nil
 }
 

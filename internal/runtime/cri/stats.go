@@ -1,11 +1,7 @@
 package cri
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -91,7 +87,7 @@ func (s *Service) containerStats(ctx context.Context, c *container, st keeper.St
 		Memory:     memoryUsage(st),
 		Swap:       &runtimeapi.SwapUsage{Timestamp: st.At.UnixNano(), SwapUsageBytes: value(st.Memory.Swap)},
 		WritableLayer: &runtimeapi.FilesystemUsage{
-			Timestamp: disk.at.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: s.cfg.ContainersDir},
+			Timestamp: disk.at.UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: s.cfg.LayersDir},
 			UsedBytes: value(uint64(disk.usage.Bytes)), InodesUsed: value(uint64(disk.usage.Inodes)),
 		},
 	}
@@ -266,44 +262,6 @@ func add(a, b keeper.Stats) keeper.Stats {
 	a.Memory.MajorPageFaults += b.Memory.MajorPageFaults
 	a.PIDs += b.PIDs
 	return a
-}
-
-// networkUsage reads the counters of the links that a process sees; nil if it has gone.
-func networkUsage(pid int, now time.Time) *runtimeapi.NetworkUsage {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/net/dev", pid))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	out := &runtimeapi.NetworkUsage{Timestamp: now.UnixNano()}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		link := parseLink(lines.Text())
-		switch {
-		case link == nil || link.Name == "lo":
-		case out.DefaultInterface == nil:
-			out.DefaultInterface = link
-		default:
-			out.Interfaces = append(out.Interfaces, link)
-		}
-	}
-	return out
-}
-
-// parseLink reads a line of /proc/net/dev: name, then eight counters received
-// (bytes, packets, errors …) and eight sent.
-func parseLink(line string) *runtimeapi.NetworkInterfaceUsage {
-	name, rest, ok := strings.Cut(line, ":")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 16 {
-		return nil
-	}
-	number := func(i int) *runtimeapi.UInt64Value {
-		n, _ := strconv.ParseUint(fields[i], 10, 64)
-		return value(n)
-	}
-	return &runtimeapi.NetworkInterfaceUsage{
-		Name: strings.TrimSpace(name), RxBytes: number(0), RxErrors: number(2), TxBytes: number(8), TxErrors: number(10),
-	}
 }
 
 // PodSandboxStats returns the use of one pod.

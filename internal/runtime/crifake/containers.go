@@ -214,6 +214,7 @@ func (r *Runtime) exit(c *container, e end) {
 	} else {
 		c.writeMessage(e.message)
 	}
+	r.ends[c.id] = c.code
 	close(c.done)
 	r.emit(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.id, r.sandboxes[c.sandboxID])
 }

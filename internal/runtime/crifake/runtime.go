@@ -36,6 +36,7 @@ type Runtime struct {
 	mu         sync.Mutex
 	sandboxes  map[string]*sandbox
 	containers map[string]*container
+	ends       map[string]int32  // exit codes of all that ever ended
 	images     map[string]*Image // by ID
 	remote     map[string]Remote // by normalized name
 	scripts    map[string][]Program
@@ -67,6 +68,7 @@ func New(cfg Config) *Runtime {
 		clock:      cfg.Clock,
 		sandboxes:  map[string]*sandbox{},
 		containers: map[string]*container{},
+		ends:       map[string]int32{},
 		images:     map[string]*Image{},
 		remote:     map[string]Remote{},
 		scripts:    map[string][]Program{},

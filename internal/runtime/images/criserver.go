@@ -146,7 +146,7 @@ func (c *CRIServer) ImageFsInfo(ctx context.Context, _ *runtimeapi.ImageFsInfoRe
 	}
 	return &runtimeapi.ImageFsInfoResponse{
 		ImageFilesystems:     []*runtimeapi.FilesystemUsage{fsUsage(filepath.Join(c.store.Root(), "snapshots"), layers)},
-		ContainerFilesystems: []*runtimeapi.FilesystemUsage{fsUsage(c.store.containersDir(), containers)},
+		ContainerFilesystems: []*runtimeapi.FilesystemUsage{fsUsage(c.store.ContainersDir(), containers)},
 	}, nil
 }
 
@@ -247,7 +247,7 @@ func (s *Store) LayersUsage(ctx context.Context) (Usage, error) {
 
 // ContainersUsage is the disk use of what all containers wrote.
 func (s *Store) ContainersUsage(ctx context.Context) (Usage, error) {
-	du, err := cfs.DiskUsage(ctx, s.containersDir())
+	du, err := cfs.DiskUsage(ctx, s.ContainersDir())
 	if err != nil {
 		return Usage{}, fmt.Errorf("disk use of containers: %w", err)
 	}

@@ -303,7 +303,7 @@ func TestRootFS(t *testing.T) {
 	if err != nil || usage.Bytes < 10000 {
 		t.Errorf("usage %+v, %v", usage, err)
 	}
-	view, err := s.View(t.Context(), "view", imgs[0].ID)
+	view, err := s.View(t.Context(), "view", imgs[0].ID, images.RootFSOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

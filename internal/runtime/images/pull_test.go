@@ -244,7 +244,7 @@ func TestPullEmptyImage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "new"), []byte("x"), 0o600); err != nil {
 		t.Error(err)
 	}
-	view, err := s.View(t.Context(), "v", img.ID)
+	view, err := s.View(t.Context(), "v", img.ID, images.RootFSOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,8 +86,10 @@ func (h *holds) drop(key string) (imageID string, last bool) {
 	return imageID, true
 }
 
-func (s *Store) containersDir() string          { return filepath.Join(s.config.Root, "containers") }
-func (s *Store) containerDir(key string) string { return filepath.Join(s.containersDir(), key) }
+// ContainersDir is where the writable layers of containers are.
+func (s *Store) ContainersDir() string { return filepath.Join(s.config.Root, "containers") }
+
+func (s *Store) containerDir(key string) string { return filepath.Join(s.ContainersDir(), key) }
 
 // Prepare gives the container key a writable root file system on top of an image,
 // and says how to mount it. A second call returns the same again.
@@ -104,7 +106,7 @@ func (s *Store) Prepare(ctx context.Context, key, imageID string, opts RootFSOpt
 }
 
 // View is a read-only Prepare.
-func (s *Store) View(ctx context.Context, key, imageID string) ([]mount.Mount, error) {
+func (s *Store) View(ctx context.Context, key, imageID string, opts RootFSOptions) ([]mount.Mount, error) {
 	img, err := s.hold(ctx, key, imageID)
 	if err != nil {
 		return nil, fmt.Errorf("prepare view %s: %w", key, err)
@@ -113,6 +115,7 @@ func (s *Store) View(ctx context.Context, key, imageID string) ([]mount.Mount, e
 		s.release(ctx, key)
 		return nil, fmt.Errorf("prepare view %s: %w", key, err)
 	}
+	options := append([]string{"ro"}, mappingOptions(opts)...)
 	switch len(img.dirs) {
 	case 0:
 		// An empty image shows the empty part of its own folder.
@@ -120,11 +123,12 @@ func (s *Store) View(ctx context.Context, key, imageID string) ([]mount.Mount, e
 		if err := os.MkdirAll(empty, 0o755); err != nil {
 			return nil, err
 		}
-		return []mount.Mount{{Type: "bind", Source: empty, Options: []string{"ro", "rbind"}}}, nil
+		return []mount.Mount{{Type: "bind", Source: empty, Options: append(options, "rbind")}}, nil
 	case 1:
-		return []mount.Mount{{Type: "bind", Source: img.dirs[0], Options: []string{"ro", "rbind"}}}, nil
+		return []mount.Mount{{Type: "bind", Source: img.dirs[0], Options: append(options, "rbind")}}, nil
 	}
-	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: append([]string{"ro", "lowerdir=" + strings.Join(img.dirs, ":")}, overlayOptions()...)}}, nil
+	options = append(append(options, "lowerdir="+strings.Join(img.dirs, ":")), overlayOptions()...)
+	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: options}}, nil
 }
 
 // hold notes that key uses the image, so that it is not removed under it.
@@ -246,16 +250,20 @@ func (s *Store) mounts(key string, img *loadedImage, opts RootFSOptions) []mount
 		// mapped already.
 		return []mount.Mount{{Type: "bind", Source: upper, Options: []string{"rw", "rbind"}}}
 	}
-	var options []string
-	if len(opts.UIDMappings) > 0 && len(opts.GIDMappings) > 0 {
-		options = append(options, "uidmap="+formatMappings(opts.UIDMappings), "gidmap="+formatMappings(opts.GIDMappings))
-	}
-	options = append(options, "workdir="+filepath.Join(dir, "work"), "upperdir="+upper, "lowerdir="+strings.Join(img.dirs, ":"))
+	options := append(mappingOptions(opts), "workdir="+filepath.Join(dir, "work"), "upperdir="+upper, "lowerdir="+strings.Join(img.dirs, ":"))
 	options = append(options, overlayOptions()...)
 	if volatileSupported() {
 		options = append(options, "volatile")
 	}
 	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: options}}
+}
+
+// mappingOptions make the mount show shifted owners; package mount knows them.
+func mappingOptions(opts RootFSOptions) []string {
+	if len(opts.UIDMappings) == 0 || len(opts.GIDMappings) == 0 {
+		return nil
+	}
+	return []string{"uidmap=" + formatMappings(opts.UIDMappings), "gidmap=" + formatMappings(opts.GIDMappings)}
 }
 
 func formatMappings(mappings []IDMapping) string {
@@ -339,7 +347,7 @@ func (s *Store) RootFSUsage(ctx context.Context, key string) (Usage, error) {
 
 // RootFSKeys lists all that Prepare and View made and Release did not drop.
 func (s *Store) RootFSKeys(context.Context) ([]string, error) {
-	entries, err := os.ReadDir(s.containersDir())
+	entries, err := os.ReadDir(s.ContainersDir())
 	if err != nil {
 		return nil, err
 	}
@@ -355,7 +363,7 @@ func (s *Store) RootFSKeys(context.Context) ([]string, error) {
 // recoverContainers learns which images are in use, and removes the folders that
 // were being made or removed.
 func (s *Store) recoverContainers(ctx context.Context) error {
-	entries, err := os.ReadDir(s.containersDir())
+	entries, err := os.ReadDir(s.ContainersDir())
 	if err != nil {
 		return err
 	}

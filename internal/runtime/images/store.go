@@ -130,7 +130,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 
 func (s *Store) open() error {
 	quietGlobal()
-	for _, dir := range []string{s.config.Root, s.containersDir()} {
+	for _, dir := range []string{s.config.Root, s.ContainersDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}

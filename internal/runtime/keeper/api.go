@@ -78,7 +78,7 @@ type ContainerStatus struct {
 	State      State
 	PID        int // host PID of the init process, 0 unless running
 	CreatedAt  time.Time
-	StartedAt  time.Time // zero until started
+	StartedAt  time.Time // zero until started, and in one killed before that
 	FinishedAt time.Time // zero until exited
 	// ExitCode is 0–255 (128+signal for a signal death); valid once exited and
 	// ExitKnown. A container that ended while no keeper watched has ExitKnown false.

@@ -13,9 +13,17 @@ import (
 )
 
 // Init does not return when this process was started by libcontainer to become
-// a container. Call it first thing, before flags are read.
+// a container, or by us to compile a seccomp profile. Call it first thing, before
+// flags are read.
 func Init() {
-	if len(os.Args) > 1 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+	if len(os.Args) < 2 {
+		return
+	}
+	switch {
+	case os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "":
+		useCompiled()
 		libcontainer.Init()
+	case os.Args[1] == compileArg:
+		compileAndEnd()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,29 @@ var rlimits = map[string]int{
 	"RLIMIT_AS": unix.RLIMIT_AS, "RLIMIT_LOCKS": unix.RLIMIT_LOCKS, "RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING,
 	"RLIMIT_MSGQUEUE": unix.RLIMIT_MSGQUEUE, "RLIMIT_NICE": unix.RLIMIT_NICE, "RLIMIT_RTPRIO": unix.RLIMIT_RTPRIO,
 	"RLIMIT_RTTIME": unix.RLIMIT_RTTIME,
+}
+
+// serverLimits are what containers of a server get when nobody says otherwise,
+// the values that containerd's service has.
+var serverLimits = map[int]uint64{
+	unix.RLIMIT_NOFILE: 1 << 20, unix.RLIMIT_NPROC: unix.RLIM_INFINITY, unix.RLIMIT_CORE: unix.RLIM_INFINITY,
+}
+
+// RaiseLimits gives this process, and so its containers, the limits of a server,
+// or as near to them as it may go: those of the shell that started it all, 1024
+// open files say, are not meant for them. Call it before New.
+func RaiseLimits() {
+	for number, want := range serverLimits {
+		var now syscall.Rlimit
+		if err := syscall.Getrlimit(number, &now); err != nil {
+			continue
+		}
+		// By package syscall: it then knows that child processes shall have it too.
+		most := max(now.Max, want)
+		if syscall.Setrlimit(number, &syscall.Rlimit{Cur: most, Max: most}) != nil {
+			_ = syscall.Setrlimit(number, &syscall.Rlimit{Cur: now.Max, Max: now.Max})
+		}
+	}
 }
 
 // limits are what this process may give. Without CAP_SYS_RESOURCE (inside

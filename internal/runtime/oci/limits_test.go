@@ -2,6 +2,7 @@ package oci
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -54,5 +55,20 @@ func TestWithoutQuota(t *testing.T) {
 	}
 	if l.Resources.CPU.Quota == nil {
 		t.Error("the request was changed")
+	}
+}
+
+func TestWithoutX32(t *testing.T) {
+	archs := []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32}
+	l := &specs.Linux{Seccomp: &specs.LinuxSeccomp{Architectures: slices.Clone(archs)}}
+	got := withoutX32(l)
+	if !slices.Equal(got.Seccomp.Architectures, archs[:2]) {
+		t.Errorf("got %v", got.Seccomp.Architectures)
+	}
+	if !slices.Equal(l.Seccomp.Architectures, archs) {
+		t.Error("the request was changed")
+	}
+	if withoutX32(got) != got {
+		t.Error("nothing to leave out, yet copied")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -18,11 +19,17 @@ import (
 type Runtime struct {
 	root   string // one folder a container, libcontainer's
 	limits limits
+	x32    bool // the kernel runs x32 programs
+
+	programs *programs
 
 	mu sync.Mutex
 	// prepared containers wait for their Start, which needs what libcontainer
 	// made; dropped right after.
 	prepared map[string]*libcontainer.Container
+	// plain containers leave nothing behind but their cgroup, which is the
+	// caller's, and their state; libcontainer needs not be asked.
+	plain map[string]bool
 }
 
 // New uses root for libcontainer's state.
@@ -34,7 +41,7 @@ func New(root string) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{root: root, limits: l, prepared: map[string]*libcontainer.Container{}}, nil
+	return &Runtime{root: root, limits: l, x32: hasX32(), programs: newPrograms(), prepared: map[string]*libcontainer.Container{}, plain: map[string]bool{}}, nil
 }
 
 // Stdio of a process; with TTY only the size counts.
@@ -59,6 +66,7 @@ func (r *Runtime) Prepare(id string, spec *specs.Spec, io Stdio) (pid int, termi
 		return 0, nil, err
 	}
 	process.Init = true
+	process.ExtraFiles = r.programs.of(config.Seccomp)
 	c, err := libcontainer.Create(r.root, id, config)
 	if err != nil {
 		return 0, nil, fmt.Errorf("create container: %w", err)
@@ -69,8 +77,15 @@ func (r *Runtime) Prepare(id string, spec *specs.Spec, io Stdio) (pid int, termi
 	}
 	r.mu.Lock()
 	r.prepared[id] = c
+	if isPlain(config) {
+		r.plain[id] = true
+	}
 	r.mu.Unlock()
 	return pid, terminal, nil
+}
+
+func isPlain(c *configs.Config) bool {
+	return c.Cgroups.Path != "" && len(c.Hooks[configs.Poststop]) == 0 && c.IntelRdt == nil
 }
 
 // discard removes what a failed start left behind.
@@ -109,15 +124,22 @@ func (r *Runtime) Exec(id string, p *specs.Process, io Stdio) (pid int, terminal
 	if err != nil {
 		return 0, nil, err
 	}
+	config := c.Config()
+	process.ExtraFiles = r.programs.of(config.Seccomp)
 	return start(c, process, io)
 }
 
-// Delete removes the container's cgroup and libcontainer's state of it. No
-// process of it may be left.
+// Delete removes libcontainer's state of the container, and what else libcontainer
+// has made of it except for a cgroup that the spec names. No process may be left.
 func (r *Runtime) Delete(id string) error {
 	r.mu.Lock()
+	plain := r.plain[id]
 	delete(r.prepared, id)
+	delete(r.plain, id)
 	r.mu.Unlock()
+	if plain {
+		return os.RemoveAll(filepath.Join(r.root, id))
+	}
 	c, err := libcontainer.Load(r.root, id)
 	if errors.Is(err, libcontainer.ErrNotExist) {
 		return os.RemoveAll(filepath.Join(r.root, id))
@@ -136,6 +158,9 @@ func (r *Runtime) config(id string, spec *specs.Spec) (*configs.Config, error) {
 	clamped := *spec
 	clamped.Process = r.limits.clampProcess(spec.Process)
 	clamped.Linux = withoutQuota(spec.Linux)
+	if !r.x32 {
+		clamped.Linux = withoutX32(clamped.Linux)
+	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{CgroupName: id, Spec: &clamped})
 	if err != nil {
 		return nil, fmt.Errorf("spec: %w", err)
@@ -151,6 +176,18 @@ func withoutQuota(l *specs.Linux) *specs.Linux {
 	linux, resources, cpu := *l, *l.Resources, *l.Resources.CPU
 	cpu.Quota, cpu.Burst = nil, nil
 	resources.CPU, linux.Resources = &cpu, &resources
+	return &linux
+}
+
+// withoutX32 is l without seccomp rules for an ABI that the kernel does not have:
+// with each one, compiling the profile at every start takes twice as long.
+func withoutX32(l *specs.Linux) *specs.Linux {
+	if l.Seccomp == nil || !slices.Contains(l.Seccomp.Architectures, specs.ArchX32) {
+		return l
+	}
+	linux, profile := *l, *l.Seccomp
+	profile.Architectures = slices.DeleteFunc(slices.Clone(profile.Architectures), func(a specs.Arch) bool { return a == specs.ArchX32 })
+	linux.Seccomp = &profile
 	return &linux
 }
 

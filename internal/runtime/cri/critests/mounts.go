@@ -67,7 +67,8 @@ func testMountRefused(t *testing.T, s *suite) {
 	for name, m := range map[string]*runtimeapi.Mount{
 		"absent":    {HostPath: "/no/such/path", ContainerPath: "/data"},
 		"recursive": {HostPath: t.TempDir(), ContainerPath: "/data", RecursiveReadOnly: true},
-		"both":      {HostPath: t.TempDir(), ContainerPath: "/data", Image: &runtimeapi.ImageSpec{Image: s.Image}},
+		"both":      {HostPath: t.TempDir(), ContainerPath: "/data", Image: &runtimeapi.ImageSpec{Image: s.Image}, Readonly: true},
+		"writable":  {ContainerPath: "/data", Image: &runtimeapi.ImageSpec{Image: s.Image}},
 	} {
 		config := p.containerConfig(name, idle)
 		config.Mounts = []*runtimeapi.Mount{m}
@@ -144,8 +145,13 @@ func testImageVolume(t *testing.T, s *suite) {
 	if r := p.exec(id, "touch", "/image/new"); r.ExitCode == 0 {
 		t.Error("an image was written")
 	}
+	for _, m := range p.container(id).Mounts {
+		if m.Image.ImageRef == "" {
+			t.Errorf("mount %s does not tell which image it is", m.ContainerPath)
+		}
+	}
 	config := p.containerConfig("lost", idle)
-	config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/part", Image: &runtimeapi.ImageSpec{Image: s.Image}, ImageSubPath: "no/such"}}
+	config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/part", Image: &runtimeapi.ImageSpec{Image: s.Image}, ImageSubPath: "no/such", Readonly: true}}
 	if _, err := p.create(config); err == nil {
 		t.Error("a sub path that is not there")
 	}

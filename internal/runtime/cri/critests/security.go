@@ -221,6 +221,12 @@ func testMaskedPaths(t *testing.T, s *suite) {
 	if got := p.output("open", script); strings.Contains(got, "[]") {
 		t.Errorf("nothing was to be masked: %q", got)
 	}
+	// A masked program is an empty device, which nothing can execute.
+	id := p.run("program", idle, secure(func(sc *securityContext) { sc.MaskedPaths = []string{"/bin/uname"} }))
+	_, err := s.rt.ExecSync(within(t), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"/bin/uname"}})
+	if err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("exec of a masked program: %v", err)
+	}
 }
 
 func testReadonlyRootfs(t *testing.T, s *suite) {

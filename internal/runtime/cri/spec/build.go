@@ -2,6 +2,7 @@ package spec
 
 import (
 	"errors"
+	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -10,6 +11,15 @@ import (
 
 // ErrInvalid marks errors that are the request's own fault.
 var ErrInvalid = errors.New("invalid container config")
+
+// invalidError is one that ErrInvalid is true of. Its text does not say so: users
+// read it.
+type invalidError struct{ error }
+
+func (invalidError) Is(target error) bool { return target == ErrInvalid }
+func (e invalidError) Unwrap() error      { return e.error }
+
+func invalid(format string, args ...any) error { return invalidError{fmt.Errorf(format, args...)} }
 
 // Input is all that decides how a container runs.
 type Input struct {

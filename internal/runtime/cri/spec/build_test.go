@@ -113,7 +113,7 @@ func TestBuild(t *testing.T) {
 				{HostPath: "/host/hosts", ContainerPath: "/etc/hosts"},
 				{HostPath: "/host/shm", ContainerPath: "/dev/shm/"},
 				{HostPath: "/host/rro", ContainerPath: "/rro", Readonly: true, RecursiveReadOnly: true, MountOptions: []string{"noexec"}},
-				{ContainerPath: "/image", Image: &runtimeapi.ImageSpec{Image: "sha256:1"}},
+				{ContainerPath: "/image", Image: &runtimeapi.ImageSpec{Image: "sha256:1"}, Readonly: true},
 			}
 			in.Mounts = []string{"/resolved/deep", "/resolved/data", "/host/hosts", "/host/shm", "/host/rro", "/run/volume-5"}
 		},

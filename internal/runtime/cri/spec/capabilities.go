@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -56,7 +55,7 @@ func capabilities(in *Input) (granted, ambient []string, err error) {
 				return nil, err
 			}
 			if !slices.Contains(in.Host.Capabilities, name) {
-				return nil, fmt.Errorf("capability %s can't be added: the node itself does not have it: %w", name, ErrInvalid)
+				return nil, invalid("capability %s can't be added: the node itself does not have it", name)
 			}
 			if !slices.Contains(to, name) {
 				to = append(to, name)
@@ -98,7 +97,7 @@ func capabilityName(n string) (string, error) {
 		name = "CAP_" + name
 	}
 	if !slices.Contains(cap.Known(), name) {
-		return "", fmt.Errorf("unknown capability %q: %w", n, ErrInvalid)
+		return "", invalid("unknown capability %q", n)
 	}
 	return name, nil
 }

@@ -14,7 +14,7 @@ func setDevices(in *Input, s *specs.Spec) error {
 		s.Linux.Resources = &specs.LinuxResources{}
 	}
 	if len(in.Config.CDIDevices) > 0 {
-		return fmt.Errorf("CDI device %q: this runtime does not support CDI: %w", in.Config.CDIDevices[0].GetName(), ErrInvalid)
+		return invalid("CDI device %q: this runtime does not support CDI", in.Config.CDIDevices[0].GetName())
 	}
 	if in.privileged() {
 		s.Linux.Devices = append(s.Linux.Devices, in.Host.Devices...)

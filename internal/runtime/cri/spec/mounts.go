@@ -91,7 +91,10 @@ func podMounts(in *Input) []specs.Mount {
 		{"/etc/hostname", in.Sandbox.Hostname}, {"/etc/hosts", in.Sandbox.Hosts}, {"/etc/resolv.conf", in.Sandbox.ResolvConf},
 	} {
 		if f.source != "" {
-			mounts = append(mounts, specs.Mount{Destination: f.at, Type: "bind", Source: f.source, Options: []string{"rbind", "rprivate", write}})
+			mounts = append(mounts, specs.Mount{
+				Destination: f.at, Type: "bind", Source: f.source, Options: []string{"rbind", "rprivate", write},
+				UIDMappings: in.Sandbox.UIDMappings, GIDMappings: in.Sandbox.GIDMappings,
+			})
 		}
 	}
 	return mounts
@@ -135,10 +138,11 @@ func ownMounts(in *Input, s *specs.Spec) ([]specs.Mount, error) {
 		case m.Propagation == runtimeapi.MountPropagation_PROPAGATION_HOST_TO_CONTAINER && s.Linux.RootfsPropagation == "":
 			s.Linux.RootfsPropagation = "rslave"
 		}
-		out = append(out, specs.Mount{
-			Destination: filepath.Clean(m.ContainerPath), Type: "bind", Source: source, Options: options,
-			UIDMappings: idMappings(m.UidMappings), GIDMappings: idMappings(m.GidMappings),
-		})
+		mount := specs.Mount{Destination: filepath.Clean(m.ContainerPath), Type: "bind", Source: source, Options: options}
+		if m.Image == nil { // an image is mapped where it was mounted
+			mount.UIDMappings, mount.GIDMappings = idMappings(m.UidMappings), idMappings(m.GidMappings)
+		}
+		out = append(out, mount)
 	}
 	return out, nil
 }
@@ -153,17 +157,16 @@ func mountOptions(m *runtimeapi.Mount) ([]string, error) {
 	case runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:
 		options = append(options, "rshared")
 	default:
-		return nil, fmt.Errorf("unknown propagation %d: %w", m.Propagation, ErrInvalid)
+		return nil, invalid("unknown propagation %d", m.Propagation)
 	}
-	readonly := m.Readonly || m.Image != nil
 	switch {
 	case m.RecursiveReadOnly && !m.Readonly:
-		return nil, fmt.Errorf("recursive read-only asks for a read-only mount: %w", ErrInvalid)
+		return nil, invalid("recursive read-only asks for a read-only mount")
 	case m.RecursiveReadOnly && m.Propagation != runtimeapi.MountPropagation_PROPAGATION_PRIVATE:
-		return nil, fmt.Errorf("recursive read-only asks for private propagation: %w", ErrInvalid)
+		return nil, invalid("recursive read-only asks for private propagation")
 	case m.RecursiveReadOnly:
 		options = append(options, "rro")
-	case readonly:
+	case m.Readonly:
 		options = append(options, "ro")
 	default:
 		options = append(options, "rw")

@@ -47,15 +47,15 @@ func pidNamespace(in *Input) (*specs.LinuxNamespace, error) {
 		return nil, nil
 	case runtimeapi.NamespaceMode_POD:
 		if in.Sandbox.PIDNS == "" {
-			return nil, fmt.Errorf("the container asks for the pod's PID namespace, and the pod has none: %w", ErrInvalid)
+			return nil, invalid("the container asks for the pod's PID namespace, and the pod has none")
 		}
 		return &specs.LinuxNamespace{Type: specs.PIDNamespace, Path: in.Sandbox.PIDNS}, nil
 	case runtimeapi.NamespaceMode_TARGET:
 		if in.TargetPID == 0 {
-			return nil, fmt.Errorf("target container %q is not running: %w", opts.GetTargetId(), ErrInvalid)
+			return nil, invalid("target container %q is not running", opts.GetTargetId())
 		}
 		return &specs.LinuxNamespace{Type: specs.PIDNamespace, Path: fmt.Sprintf("/proc/%d/ns/pid", in.TargetPID)}, nil
 	default:
-		return nil, fmt.Errorf("unknown PID namespace mode %d: %w", mode, ErrInvalid)
+		return nil, invalid("unknown PID namespace mode %d", mode)
 	}
 }

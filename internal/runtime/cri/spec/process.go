@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -39,7 +38,7 @@ func arguments(in *Input) ([]string, error) {
 	}
 	out := append(append([]string{}, command...), args...)
 	if len(out) == 0 {
-		return nil, fmt.Errorf("no command specified: neither the container nor its image has one: %w", ErrInvalid)
+		return nil, invalid("no command specified: neither the container nor its image has one")
 	}
 	return out, nil
 }

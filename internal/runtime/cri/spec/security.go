@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
@@ -14,7 +13,7 @@ import (
 // no way to tell "none" from "not said").
 var (
 	DefaultMaskedPaths = []string{
-		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+		"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
 		"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
 	}
 	DefaultReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
@@ -44,14 +43,14 @@ func setSeccomp(in *Input, s *specs.Spec) error {
 		return nil
 	}
 	if !in.Host.Seccomp {
-		return fmt.Errorf("seccomp is not supported by this kernel: %w", ErrInvalid)
+		return invalid("seccomp is not supported by this kernel")
 	}
 	if profile.ProfileType == runtimeapi.SecurityProfile_RuntimeDefault {
 		s.Linux.Seccomp = seccomp.DefaultProfile(s)
 		return nil
 	}
 	if in.Seccomp == nil {
-		return fmt.Errorf("seccomp profile %q was not read: %w", profile.LocalhostRef, ErrInvalid)
+		return invalid("seccomp profile %q was not read", profile.LocalhostRef)
 	}
 	s.Linux.Seccomp = in.Seccomp
 	return nil
@@ -82,7 +81,7 @@ func setAppArmor(in *Input, s *specs.Spec) error {
 		return nil
 	}
 	if !in.Host.AppArmor {
-		return fmt.Errorf("AppArmor profile %q: AppArmor is not enabled on the node: %w", p.LocalhostRef, ErrInvalid)
+		return invalid("AppArmor profile %q: AppArmor is not enabled on the node", p.LocalhostRef)
 	}
 	s.Process.ApparmorProfile = strings.TrimPrefix(p.LocalhostRef, "localhost/")
 	return nil

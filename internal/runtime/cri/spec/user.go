@@ -2,7 +2,6 @@ package spec
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -23,12 +22,12 @@ import (
 func setUser(in *Input, s *specs.Spec) error {
 	sc := in.security()
 	if sc.GetRunAsGroup() != nil && sc.GetRunAsUser() == nil && sc.GetRunAsUsername() == "" {
-		return fmt.Errorf("runAsGroup is specified without runAsUser: %w", ErrInvalid)
+		return invalid("runAsGroup is specified without runAsUser")
 	}
 	name, group := userName(in)
 	u, err := lookup(in, name)
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, ErrInvalid)
+		return invalid("%w", err)
 	}
 	gid := u.Gid
 	switch {
@@ -37,7 +36,7 @@ func setUser(in *Input, s *specs.Spec) error {
 	case group != "":
 		g, err := lookup(in, strconv.Itoa(u.Uid)+":"+group)
 		if err != nil {
-			return fmt.Errorf("%w: %w", err, ErrInvalid)
+			return invalid("%w", err)
 		}
 		gid = g.Gid
 	}
@@ -98,7 +97,7 @@ func groupIDs(groups []int) ([]uint32, error) {
 // changes" to chown(2).
 func validID(kind string, id int64) error {
 	if id < 0 || id >= math.MaxUint32 {
-		return fmt.Errorf("%s ID %d is out of range: %w", kind, id, ErrInvalid)
+		return invalid("%s ID %d is out of range", kind, id)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ func base() Layer {
 	return Layer{
 		{Path: "bin/"}, {Path: "dev/"}, {Path: "etc/"}, {Path: "proc/"}, {Path: "root/", Mode: 0o700}, {Path: "sys/"},
 		{Path: "tmp/", Mode: 0o1777}, {Path: "usr/"}, {Path: "usr/bin/"}, {Path: "var/"}, {Path: "var/log/"}, {Path: "home/"},
+		{Path: "run/"}, {Path: "var/run", Type: tar.TypeSymlink, Link: "/run", Mode: 0o777},
 		{Path: "etc/passwd", Body: []byte("root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n")},
 		{Path: "etc/group", Body: []byte("root:x:0:\nadm:x:4:\nwww-data:x:33:\nnogroup:x:65534:\n")},
 		{Path: "etc/nsswitch.conf", Body: []byte("passwd: files\ngroup: files\nhosts: files dns\n")},
@@ -29,7 +30,7 @@ func base() Layer {
 // Busybox is an image with all applets of Debian's busybox-static, which must be
 // installed. Its command is sh, like that of the well-known image.
 func Busybox() (*Built, error) {
-	layer, err := busyboxLayer()
+	layer, err := BusyboxLayer()
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,8 @@ func Busybox() (*Built, error) {
 	}})
 }
 
-func busyboxLayer() (Layer, error) {
+// BusyboxLayer is what [Busybox] consists of, as a base of other images.
+func BusyboxLayer() (Layer, error) {
 	const path = "/bin/busybox"
 	program, err := os.ReadFile(path)
 	if err != nil {
@@ -62,21 +64,24 @@ func busyboxLayer() (Layer, error) {
 
 // Nginx is an image of Debian's nginx, which must be installed, with busybox
 // beside it. It serves a welcome page on port 80 in the foreground.
-func Nginx() (*Built, error) {
-	tools, err := busyboxLayer()
+func Nginx() (*Built, error) { return NginxAt(80) }
+
+// NginxAt is Nginx on another port.
+func NginxAt(port int) (*Built, error) {
+	tools, err := BusyboxLayer()
 	if err != nil {
 		return nil, err
 	}
-	files, err := programFiles("/usr/sbin/nginx")
+	files, err := Programs("/usr/sbin/nginx")
 	if err != nil {
 		return nil, fmt.Errorf("nginx image: install nginx-light: %w", err)
 	}
 	files = append(files,
-		File{Path: "etc/nginx/nginx.conf", Body: []byte(nginxConf)},
+		File{Path: "etc/nginx/nginx.conf", Body: fmt.Appendf(nil, nginxConf, port)},
 		File{Path: "usr/share/nginx/html/index.html", Body: []byte("<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome to nginx!</h1>\n")},
 		File{Path: "var/log/nginx/access.log", Type: tar.TypeSymlink, Link: "/dev/stdout", Mode: 0o777},
 		File{Path: "var/log/nginx/error.log", Type: tar.TypeSymlink, Link: "/dev/stderr", Mode: 0o777},
-		File{Path: "var/lib/nginx/"}, File{Path: "run/"},
+		File{Path: "var/lib/nginx/"},
 	)
 	if types, err := os.ReadFile("/etc/nginx/mime.types"); err == nil {
 		files = append(files, File{Path: "etc/nginx/mime.types", Body: types})
@@ -84,7 +89,7 @@ func Nginx() (*Built, error) {
 		files = append(files, File{Path: "etc/nginx/mime.types", Body: []byte("types { text/html html; }\n")})
 	}
 	return Build(Image{Layers: []Layer{tools, files}, Config: ocispec.ImageConfig{
-		Cmd: []string{"nginx", "-g", "daemon off;"}, ExposedPorts: map[string]struct{}{"80/tcp": {}}, StopSignal: "SIGQUIT",
+		Cmd: []string{"nginx", "-g", "daemon off;"}, ExposedPorts: map[string]struct{}{fmt.Sprintf("%d/tcp", port): {}}, StopSignal: "SIGQUIT",
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}})
 }
@@ -97,7 +102,7 @@ http {
     include /etc/nginx/mime.types;
     access_log /var/log/nginx/access.log;
     server {
-        listen 80;
+        listen %d;
         root /usr/share/nginx/html;
     }
 }
@@ -106,11 +111,11 @@ http {
 // Program is an image with busybox and one program of this machine with the
 // libraries it is linked against, as its entrypoint.
 func Program(path string, config ocispec.ImageConfig) (*Built, error) {
-	tools, err := busyboxLayer()
+	tools, err := BusyboxLayer()
 	if err != nil {
 		return nil, err
 	}
-	files, err := programFiles(path)
+	files, err := Programs(path)
 	if err != nil {
 		return nil, err
 	}
@@ -120,20 +125,29 @@ func Program(path string, config ocispec.ImageConfig) (*Built, error) {
 	return Build(Image{Layers: []Layer{tools, files}, Config: config})
 }
 
-// programFiles are a program, its loader and libraries, and those that the
-// C library opens by itself to look up names.
-func programFiles(path string) (Layer, error) {
-	paths := []string{path}
-	if dynamic(path) {
+// Programs are programs of this machine with what they are linked against, and
+// what the C library opens by itself to look up names.
+func Programs(paths ...string) (Layer, error) {
+	var wanted []string
+	for _, path := range paths {
+		wanted = append(wanted, path)
+		if !dynamic(path) {
+			continue
+		}
 		libs, err := libraries(path)
 		if err != nil {
 			return nil, err
 		}
-		paths = append(paths, libs...)
+		wanted = append(wanted, libs...)
 	}
 	var layer Layer
 	seen := map[string]bool{}
-	for _, p := range paths {
+	for _, p := range wanted {
+		name := strings.TrimPrefix(p, "/")
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
 		real, err := filepath.EvalSymlinks(p)
 		if err != nil {
 			return nil, err
@@ -142,10 +156,7 @@ func programFiles(path string) (Layer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if name := strings.TrimPrefix(p, "/"); !seen[name] {
-			seen[name] = true
-			layer = append(layer, File{Path: name, Body: data, Mode: 0o755})
-		}
+		layer = append(layer, File{Path: name, Body: data, Mode: 0o755})
 	}
 	return layer, nil
 }

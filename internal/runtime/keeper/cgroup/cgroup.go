@@ -25,7 +25,8 @@ import (
 type Hierarchies struct {
 	// Unified is the mount point of v2; v1 controllers are then unused.
 	Unified string
-	// V1 is the mount point by controller ("memory", "cpu", "name=systemd").
+	// V1 is the mount point by controller ("memory", "cpu", "name=systemd"). Where
+	// v2 is mounted beside v1, libcontainer makes cgroups there too: "unified".
 	V1 map[string]string
 }
 
@@ -51,6 +52,9 @@ func Detect() (Hierarchies, error) {
 	for lines.Scan() {
 		before, after, ok := strings.Cut(lines.Text(), " - ")
 		fields, super := strings.Fields(before), strings.Fields(after)
+		if ok && len(fields) > 4 && len(super) > 0 && super[0] == "cgroup2" {
+			h.V1["unified"] = fields[4]
+		}
 		if !ok || len(fields) < 5 || len(super) < 3 || super[0] != "cgroup" {
 			continue
 		}
@@ -63,7 +67,7 @@ func Detect() (Hierarchies, error) {
 	if err := lines.Err(); err != nil {
 		return h, fmt.Errorf("read mountinfo: %w", err)
 	}
-	if len(h.V1) == 0 {
+	if len(h.V1) == 0 || len(h.V1) == 1 && h.V1["unified"] != "" {
 		return h, errors.New("no cgroup hierarchy is mounted")
 	}
 	return h, nil
@@ -227,8 +231,30 @@ func (h Hierarchies) PIDs(path string) ([]int, error) {
 	if top == "" {
 		return nil, nil
 	}
-	var pids []int
-	err := filepath.WalkDir(top, func(dir string, d fs.DirEntry, err error) error {
+	pids, err := processesBelow(top)
+	if err != nil {
+		return nil, fmt.Errorf("processes of cgroup %s: %w", path, err)
+	}
+	return pids, nil
+}
+
+// PIDsAnywhere lists also those that are in the cgroup of one hierarchy alone: a
+// process that is being made joins one after the other.
+func (h Hierarchies) PIDsAnywhere(path string) ([]int, error) {
+	var all []int
+	for _, dir := range h.dirs(path) {
+		pids, err := processesBelow(dir)
+		if err != nil {
+			return nil, fmt.Errorf("processes of cgroup %s: %w", path, err)
+		}
+		all = append(all, pids...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+func processesBelow(top string) (pids []int, err error) {
+	err = filepath.WalkDir(top, func(dir string, d fs.DirEntry, err error) error {
 		if gone(err) {
 			return nil
 		}
@@ -249,10 +275,7 @@ func (h Hierarchies) PIDs(path string) ([]int, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("processes of cgroup %s: %w", path, err)
-	}
-	return pids, nil
+	return pids, err
 }
 
 func gone(err error) bool {
@@ -265,6 +288,10 @@ func (h Hierarchies) Signal(path string, sig unix.Signal) error {
 	if err != nil {
 		return err
 	}
+	return h.signalMembers(path, pids, sig)
+}
+
+func (h Hierarchies) signalMembers(path string, pids []int, sig unix.Signal) error {
 	for _, pid := range pids {
 		if err := h.signalMember(path, pid, sig); err != nil {
 			return err
@@ -297,9 +324,18 @@ func (h Hierarchies) signalMember(path string, pid int, sig unix.Signal) error {
 // KillAll kills every process in the cgroup and below it, and waits until none
 // is left, or for as long as patience lasts.
 func (h Hierarchies) KillAll(path string, patience time.Duration) error {
+	return h.killAll(path, patience, h.PIDs)
+}
+
+// KillAnywhere is KillAll of PIDsAnywhere.
+func (h Hierarchies) KillAnywhere(path string, patience time.Duration) error {
+	return h.killAll(path, patience, h.PIDsAnywhere)
+}
+
+func (h Hierarchies) killAll(path string, patience time.Duration, list func(path string) ([]int, error)) error {
 	deadline := time.Now().Add(patience)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		pids, err := h.PIDs(path)
+		pids, err := list(path)
 		if err != nil {
 			return err
 		}
@@ -311,7 +347,7 @@ func (h Hierarchies) KillAll(path string, patience time.Duration) error {
 		}
 		// cgroup.kill (v2, from 5.14) can't be outrun by a fork.
 		if h.Unified == "" || write(h.dir("", path), "cgroup.kill", "1") != nil {
-			if err := h.Signal(path, unix.SIGKILL); err != nil {
+			if err := h.signalMembers(path, pids, unix.SIGKILL); err != nil {
 				return err
 			}
 			h.thaw(path)

@@ -29,10 +29,10 @@ func TestSplitterLines(t *testing.T) {
 		{"two lines in one chunk", []string{"a\nb\n"}, []string{"F a", "F b"}},
 		{"a line in two chunks", []string{"he", "llo\n"}, []string{"F hello"}},
 		{"an empty line", []string{"\n"}, []string{"F "}},
-		{"no end of line", []string{"tail"}, []string{"F tail"}},
+		{"no end of line", []string{"tail"}, []string{"P tail"}},
 		{"as long as fits", []string{long + "\n"}, []string{"F " + long}},
 		{"one byte longer", []string{long + "y\n"}, []string{"P " + long, "F y"}},
-		{"long without an end", []string{long, "y"}, []string{"P " + long, "F y"}},
+		{"long without an end", []string{long, "y"}, []string{"P " + long, "P y"}},
 		{"binary", []string{"\x00\xff\r\n"}, []string{"F \x00\xff\r"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestSplitterLines(t *testing.T) {
 			for _, chunk := range c.chunks {
 				got = s.Append(got, []byte(chunk), at)
 			}
-			got = s.Flush(got, at, true)
+			got = s.Flush(got, at)
 			var want strings.Builder
 			for _, line := range c.want {
 				fmt.Fprintf(&want, "%s stdout %s\n", stamp, line)
@@ -66,12 +66,9 @@ func TestSplitterKeepsEveryByte(t *testing.T) {
 		for _, c := range chunks {
 			log = s.Append(log, c, at)
 		}
-		log = s.Flush(log, at, true)
+		log = s.Flush(log, at)
 		got := parse(t, log)
 		want := bytes.Join(chunks, nil)
-		if len(want) > 0 && want[len(want)-1] != '\n' {
-			want = append(want, '\n')
-		}
 		if !bytes.Equal(got, want) {
 			t.Fatalf("got %.100q want %.100q", got, want)
 		}
@@ -136,7 +133,7 @@ func TestPumpFinishesWithTheWriterStillThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(parse(t, log)); got != "one\ntwo\n" {
+	if got := string(parse(t, log)); got != "one\ntwo" {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -226,5 +223,50 @@ func BenchmarkSplitter(b *testing.B) {
 	b.SetBytes(int64(len(chunk)))
 	for b.Loop() {
 		dst = s.Append(dst[:0], chunk, at)
+	}
+}
+
+func TestTheFirstClientGetsTheBeginning(t *testing.T) {
+	long := strings.Repeat("x", headRoom)
+	for name, c := range map[string]struct {
+		before     []string
+		join       bool
+		one, other string
+	}{
+		"a prompt":                 {before: []string{"/ ", "# "}, one: "/ # now", other: "now"},
+		"more than a conversation": {before: []string{long, "x"}, one: "now", other: "now"},
+		"a stream taken over":      {before: []string{"here"}, join: true, one: "now", other: "now"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tee := &Tee{}
+			if c.join {
+				tee.Join()
+			}
+			for _, chunk := range c.before {
+				tee.Write([]byte(chunk))
+			}
+			one, oneEnd := pipe(t)
+			other, otherEnd := pipe(t)
+			tee.Add(oneEnd)
+			tee.Add(otherEnd)
+			tee.Write([]byte("now"))
+			tee.Close()
+			for who, want := range map[*os.File]string{one: c.one, other: c.other} {
+				if got, err := io.ReadAll(who); err != nil || string(got) != want {
+					t.Errorf("got %q, %v, want %q", got, err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAClientThatComesAfterTheEndGetsWhatNobodyHasRead(t *testing.T) {
+	tee := &Tee{}
+	tee.Write([]byte("hi"))
+	tee.Close()
+	r, w := pipe(t)
+	tee.Add(w)
+	if got, err := io.ReadAll(r); err != nil || string(got) != "hi" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

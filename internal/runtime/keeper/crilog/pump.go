@@ -86,7 +86,7 @@ func (p *Pump) run() {
 		}
 		break
 	}
-	if rest := p.split.Flush(nil, p.now(), !p.suspends); len(rest) > 0 {
+	if rest := p.split.Flush(nil, p.now()); len(rest) > 0 {
 		p.write(rest)
 	}
 }

@@ -55,17 +55,13 @@ func (s *Splitter) Append(dst, chunk []byte, now time.Time) []byte {
 	return dst
 }
 
-// Flush adds the unfinished line. whole says that the stream has ended; else
-// the line goes on with the next chunk (of another program, say).
-func (s *Splitter) Flush(dst []byte, now time.Time, whole bool) []byte {
+// Flush adds the unfinished line as such: no end of line was written, and readers
+// show none.
+func (s *Splitter) Flush(dst []byte, now time.Time) []byte {
 	if len(s.pending) == 0 {
 		return dst
 	}
-	tag := byte('P')
-	if whole {
-		tag = 'F'
-	}
-	dst = appendLine(dst, s.prefix(now), tag, s.pending)
+	dst = appendLine(dst, s.prefix(now), 'P', s.pending)
 	s.pending = nil
 	return dst
 }

@@ -12,6 +12,11 @@ const (
 	// teePatience is how long a full client may hold up the container, once:
 	// after that it misses output until it has read all that it was given.
 	teePatience = 200 * time.Millisecond
+	// headRoom is how much a stream may begin with, in bytes, that still waits
+	// for the first client. Who runs a program to look at it (`kubectl run -it`)
+	// comes a moment after it began, and would miss its prompt or, if it is a
+	// short one, all of it. What prints more is no conversation.
+	headRoom = 16 << 10
 )
 
 // Tee copies a stream to the clients attached to it.
@@ -19,6 +24,15 @@ type Tee struct {
 	mu      sync.Mutex
 	clients map[*client]struct{}
 	closed  bool
+	head    []byte // the stream so far, while begun is false
+	begun   bool   // the beginning was given to a client, or is too long, or unknown
+}
+
+// Join says that the stream began elsewhere: nothing of it waits.
+func (t *Tee) Join() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun, t.head = true, nil
 }
 
 // client is one attached reader: a bounded queue before a pipe.
@@ -43,6 +57,11 @@ func (t *Tee) Add(pipe *os.File) (remove func()) {
 	c := &client{pipe: pipe, tee: t, room: teeRoom, done: make(chan struct{}),
 		changed: make(chan struct{}, 1), drained: make(chan struct{}, 1)}
 	t.mu.Lock()
+	if len(t.head) > 0 {
+		c.queue = [][]byte{t.head}
+		c.room -= len(t.head)
+	}
+	t.begun, t.head = true, nil
 	if t.closed {
 		c.ended = true
 	} else {
@@ -62,6 +81,7 @@ func (t *Tee) Add(pipe *os.File) (remove func()) {
 // Write hands a copy of the chunk to every client.
 func (t *Tee) Write(chunk []byte) {
 	t.mu.Lock()
+	t.keep(chunk)
 	clients := make([]*client, 0, len(t.clients))
 	for c := range t.clients {
 		clients = append(clients, c)
@@ -74,6 +94,18 @@ func (t *Tee) Write(chunk []byte) {
 	for _, c := range clients {
 		c.offer(copied)
 	}
+}
+
+// keep adds to what waits for the first client.
+func (t *Tee) keep(chunk []byte) {
+	if t.begun {
+		return
+	}
+	if len(t.head)+len(chunk) > headRoom {
+		t.begun, t.head = true, nil
+		return
+	}
+	t.head = append(t.head, chunk...)
 }
 
 // Close lets the clients read what they were given, then ends their pipes.

@@ -115,13 +115,23 @@ func (k *Keeper) programLocked(id string, args []string) (Program, error) {
 }
 
 func (k *Keeper) failStartLocked(c *container, err error) error {
-	c.status.State, c.status.FinishedAt = keeper.Exited, k.now()
-	c.status.ExitCode, c.status.ExitKnown, c.status.StartError = keeper.StartExitCode, true, err.Error()
+	c.status.ExitCode, c.status.StartError = keeper.StartExitCode, err.Error()
+	k.endUnstartedLocked(c)
+	return err
+}
+
+// killUnstartedLocked ends a container that nobody asked to start.
+func (k *Keeper) killUnstartedLocked(c *container) {
+	c.status.ExitCode, c.status.Signal = 128+int(syscall.SIGKILL), int(syscall.SIGKILL)
+	k.endUnstartedLocked(c)
+}
+
+func (k *Keeper) endUnstartedLocked(c *container) {
+	c.status.State, c.status.FinishedAt, c.status.ExitKnown = keeper.Exited, k.now(), true
 	close(c.ended)
 	c.out.close()
 	c.errs.close()
 	k.emitLocked(keeper.Event{ContainerID: c.status.ID, Type: keeper.EventExited, At: k.now()})
-	return err
 }
 
 // reap waits for the container's process and makes its end known, in the order

@@ -56,9 +56,13 @@ func (k *Keeper) StopSandbox(ctx context.Context, id string) error {
 	}
 	var procs []*process
 	for _, c := range k.containers {
-		if c.status.SandboxID == id && c.proc != nil {
+		switch {
+		case c.status.SandboxID != id:
+		case c.proc != nil:
 			c.proc.kill(syscall.SIGKILL)
 			procs = append(procs, c.proc)
+		case c.status.State == keeper.Created:
+			k.killUnstartedLocked(c)
 		}
 	}
 	if s := k.sandboxes[id]; s != nil {

@@ -71,11 +71,13 @@ func (k *Keeper) ReopenLog(ctx context.Context, id string) error {
 	return c.openLogLocked()
 }
 
-// fanout copies what is written to every reader that joined. Readers have all
-// the room they want.
+// fanout copies what is written to every reader that joined, to the first one
+// from the beginning. Readers have all the room they want.
 type fanout struct {
 	mu      sync.Mutex
 	closed  bool
+	joined  bool
+	head    []byte // while nobody has joined
 	readers map[*feed]struct{}
 }
 
@@ -96,12 +98,17 @@ func (f *fanout) join() *feed {
 	}
 	f.readers[r] = struct{}{}
 	r.closed = f.closed
+	r.buf.Write(f.head)
+	f.joined, f.head = true, nil
 	return r
 }
 
 func (f *fanout) Write(b []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.joined {
+		f.head = append(f.head, b...)
+	}
 	for r := range f.readers {
 		r.mu.Lock()
 		r.buf.Write(b)

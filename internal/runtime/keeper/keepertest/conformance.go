@@ -298,12 +298,20 @@ func removeKills(t *testing.T, x Target) {
 func stopSandboxKills(t *testing.T, x Target) {
 	ctx := deadline(t)
 	sb := x.Sandbox(t)
-	r := x.Request(t, sb, "c", "sleep", "1000")
+	r, created, broken := x.Request(t, sb, "c", "sleep", "1000"), x.Request(t, sb, "created", "sleep", "1000"), x.Request(t, sb, "broken", "no-such-command")
 	must[keeper.ContainerStatus](t)(x.Keeper.Run(ctx, r))
+	must[keeper.ContainerStatus](t)(x.Keeper.Create(ctx, created))
+	must[keeper.ContainerStatus](t)(x.Keeper.Create(ctx, broken))
 	check(t, x.Keeper.StopSandbox(ctx, sb.ID))
 	st := must[keeper.ContainerStatus](t)(x.Keeper.Wait(ctx, r.ID))
 	if st.ExitCode != 137 {
 		t.Fatalf("%+v", st)
+	}
+	for _, id := range []string{created.ID, broken.ID} { // what nobody asked to start did not fail to
+		st := must[keeper.ContainerStatus](t)(x.Keeper.Wait(ctx, id))
+		if st.State != keeper.Exited || st.ExitCode != 137 || !st.StartedAt.IsZero() || st.StartError != "" {
+			t.Fatalf("%+v", st)
+		}
 	}
 	check(t, x.Keeper.RemoveSandbox(ctx, sb.ID))
 	_, err := x.Keeper.Container(ctx, r.ID)

@@ -104,26 +104,26 @@ func (s *Server) adoptContainer(id string, record containerRecord, parked map[st
 		// Its start will say so. What there is of its process waits for nothing.
 		c.prepareErr = errors.New("the keeper ended while the container was being made")
 		if cg := record.Status.Cgroup; cg != "" {
-			if err := s.cgroups.KillAll(cg, killPatience); err != nil {
+			if err := s.cgroups.KillAnywhere(cg, killPatience); err != nil {
 				s.cfg.Log.Error("kill a half made container", "container", id, "err", err)
 			}
 		}
 		return
 	}
-	proc, err := s.findProcess(id, record, parked)
-	if err != nil {
-		c.proc = process.Gone()
-		c.streams = &streams{}
-		s.containerEnded(c, process.Exit{})
-		return
-	}
-	c.proc = proc
+	proc, gone := s.findProcess(id, record, parked)
+	var err error
 	if c.streams, err = adoptStreams(s.store.containerDir(id), record.Status, parked); err != nil {
 		s.cfg.Log.Warn("take over streams", "container", id, "err", err)
 	}
 	if err := c.streams.pump(s.cfg.Log); err != nil {
 		s.cfg.Log.Error("take over streams", "container", id, "err", err)
 	}
+	if gone != nil {
+		c.proc = process.Gone()
+		s.containerEnded(c, process.Exit{})
+		return
+	}
+	c.proc = proc
 	s.watch(proc, func(exit process.Exit) { s.containerEnded(c, exit) })
 }
 

@@ -172,7 +172,7 @@ func (cs *connections) execRequest(c *connection, body []byte, files []*os.File)
 		wire.CloseAll(files)
 		return c.conn.Send(keeper.EncodeError(err), nil) == nil
 	}
-	e, terminal, err := cs.s.startExec(in, files)
+	e, terminal, err := cs.s.startExec(in, files, c.conn.Alive)
 	if err != nil {
 		return c.conn.Send(keeper.EncodeError(err), nil) == nil
 	}

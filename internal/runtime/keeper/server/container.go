@@ -110,6 +110,7 @@ func (s *Server) prepare(c *containerEntry, spec *specs.Spec, sb *sandboxEntry) 
 	c.op.Lock()
 	defer c.op.Unlock()
 	defer close(c.prepared)
+	defer s.starts.enter()()
 	defer func() {
 		if r := recover(); r != nil { // a spec that libcontainer chokes on
 			c.prepareErr = fmt.Errorf("prepare container: %v", r)
@@ -186,6 +187,10 @@ func (s *Server) park(c *containerEntry, sb *sandboxEntry) {
 	}
 	put(parkedStdin(c.id), c.streams.stdin)
 	put(parkedTerminal(c.id), c.streams.terminal)
+	// Opened by path again; parked, they keep what is printed from vanishing with
+	// the container's process while no keeper reads.
+	put(parkedStdout(c.id), c.streams.stdout)
+	put(parkedStderr(c.id), c.streams.stderr)
 	err := c.proc.Descriptor(func(fd int) {
 		if err := sb.holder.Put(parkedPidfd(c.id), fd); err != nil {
 			s.cfg.Log.Warn("park descriptor", "container", c.id, "name", "pidfd", "err", err)
@@ -224,8 +229,12 @@ func (s *Server) startPrepared(c *containerEntry) (keeper.ContainerStatus, error
 	c.op.Lock()
 	defer c.op.Unlock()
 	switch st := c.record.Status; {
-	case st.State == keeper.Exited && st.StartError != "":
-		return st, &keeper.StartError{ID: c.id, Message: st.StartError}
+	case st.State == keeper.Exited && st.StartedAt.IsZero():
+		cause := st.StartError
+		if cause == "" {
+			cause = fmt.Sprintf("container process ended before it was started (exit code %d)", st.ExitCode)
+		}
+		return st, &keeper.StartError{ID: c.id, Message: cause}
 	case st.State != keeper.Created:
 		return st, fmt.Errorf("container %s is %s: %w", c.id, st.State, keeper.ErrInvalid)
 	case c.proc == nil:
@@ -281,6 +290,21 @@ func (s *Server) failStart(c *containerEntry, cause error) (keeper.ContainerStat
 	return record.Status, &keeper.StartError{ID: c.id, Message: cause.Error()}
 }
 
+// dropUnstarted ends a container that has no process and that nobody asked to start:
+// what would have kept it from starting is no matter any more.
+func (s *Server) dropUnstarted(c *containerEntry) {
+	record := c.record
+	st := &record.Status
+	st.State, st.FinishedAt = keeper.Exited, time.Now()
+	st.ExitCode, st.ExitKnown, st.Signal = 128+int(syscall.SIGKILL), true, int(syscall.SIGKILL)
+	if err := save(s.store.containerFile(c.id), record); err != nil {
+		s.cfg.Log.Error("save container", "container", c.id, "err", err)
+	}
+	s.setContainer(c, record)
+	close(c.ended)
+	s.containerEvent(c.id, keeper.EventExited)
+}
+
 func failed(record containerRecord, cause error) containerRecord {
 	st := &record.Status
 	st.State, st.PID, st.FinishedAt = keeper.Exited, 0, time.Now()
@@ -310,12 +334,8 @@ func (s *Server) containerEnded(c *containerEntry, exit process.Exit) {
 	c.streams = nil
 	c.streamMu.Unlock()
 
-	if record.Status.State == keeper.Created {
-		cause := c.prepareErr
-		if cause == nil {
-			cause = fmt.Errorf("container process ended before it was started (exit code %d)", exit.Code)
-		}
-		record = failed(record, cause)
+	if record.Status.State == keeper.Created && c.prepareErr != nil {
+		record = failed(record, c.prepareErr)
 	} else {
 		st := &record.Status
 		st.State, st.PID, st.FinishedAt = keeper.Exited, 0, finished
@@ -448,8 +468,8 @@ func (s *Server) kill(ctx context.Context, c *containerEntry) error {
 		return fmt.Errorf("kill container %s: %w", c.id, ctx.Err())
 	}
 	c.op.Lock()
-	if c.record.Status.State == keeper.Created && c.prepareErr != nil && c.proc == nil {
-		_, _ = s.failStart(c, c.prepareErr)
+	if c.record.Status.State == keeper.Created && c.proc == nil {
+		s.dropUnstarted(c)
 	}
 	proc := c.proc
 	c.op.Unlock()

@@ -24,9 +24,14 @@ type execSession struct {
 	exit chan process.Exit // receives once
 }
 
-// startExec starts the process; the files are closed here.
-func (s *Server) startExec(r keeper.ExecRequest, files []*os.File) (e *execSession, terminal *os.File, err error) {
+// startExec starts the process; the files are closed here. A client that has gone
+// while it waited for its turn, a probe that timed out say, needs none.
+func (s *Server) startExec(r keeper.ExecRequest, files []*os.File, alive func() bool) (e *execSession, terminal *os.File, err error) {
 	defer wire.CloseAll(files)
+	defer s.starts.enter()()
+	if !alive() {
+		return nil, nil, fmt.Errorf("exec in %s: the client is gone: %w", r.ContainerID, keeper.ErrUnavailable)
+	}
 	io, err := execStdio(r, files)
 	if err != nil {
 		return nil, nil, err

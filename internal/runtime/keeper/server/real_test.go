@@ -243,7 +243,7 @@ func TestUserNamespace(t *testing.T) {
 func TestLogsOfAllKinds(t *testing.T) {
 	k := keepertest.Start(t)
 	sb := k.Sandbox(t)
-	if got := output(t, k, sb, "partial", "echo -n no newline"); got != "no newline\n" {
+	if got := output(t, k, sb, "partial", "echo -n no newline"); got != "no newline" {
 		t.Errorf("partial: %q", got)
 	}
 	if got := output(t, k, sb, "long", "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end"); got != strings.Repeat("x", 100000)+"\nend\n" {

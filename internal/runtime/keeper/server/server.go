@@ -36,7 +36,7 @@ type Runtime interface {
 	Start(id string) error
 	Exec(id string, p *specs.Process, io Stdio) (pid int, terminal *os.File, err error)
 	Update(id string, r *specs.LinuxResources) error
-	// Delete removes what Prepare made; no process is left by then.
+	// Delete removes what Prepare made but for the cgroup; no process is left by then.
 	Delete(id string) error
 }
 
@@ -66,6 +66,7 @@ type Server struct {
 	pool    *pool
 	events  *broadcaster
 	memory  *idleCollector
+	starts  *gate
 
 	listener *net.UnixListener
 	conns    *connections
@@ -91,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, store: store{filepath.Join(cfg.Run, "keeper")}, started: time.Now(),
 		sandboxes: map[string]*sandboxEntry{}, containers: map[string]*containerEntry{}, watched: map[int]*process.Process{},
-		events: newBroadcaster(), memory: newIdleCollector(), stopped: make(chan struct{}),
+		events: newBroadcaster(), memory: newIdleCollector(cfg.Log), starts: newGate(), stopped: make(chan struct{}),
 	}
 	s.conns = newConnections(s)
 	for _, dir := range []string{"sandboxes", "containers", "pool"} {

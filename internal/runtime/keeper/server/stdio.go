@@ -17,8 +17,7 @@ import (
 //
 // stdout and stderr are FIFOs. The container's process has them open for
 // reading too, so that a dead keeper means a full pipe for it, never SIGPIPE.
-// The write end of stdin and the master of a terminal are parked in pause for
-// the next keeper (sandbox.Holder).
+// All of the keeper's ends are parked in pause for the next keeper (sandbox.Holder).
 type streams struct {
 	file           *crilog.File
 	stdin          *os.File // nil without Stdin, once shut, and with TTY
@@ -103,6 +102,8 @@ func stdinPipe() (r, w *os.File, err error) {
 // with the old keeper stays away: the container goes on without it.
 func adoptStreams(dir string, st keeper.ContainerStatus, parked map[string]*os.File) (*streams, error) {
 	s := &streams{}
+	s.outTee.Join()
+	s.errTee.Join()
 	var err error
 	if s.file, err = crilog.Open(st.LogPath); err != nil {
 		// The container runs; its log can be reopened when the disk is back.
@@ -130,6 +131,8 @@ func adoptStreams(dir string, st keeper.ContainerStatus, parked map[string]*os.F
 func parkedPrefix(id string) string   { return id + "/" }
 func parkedStdin(id string) string    { return id + "/stdin" }
 func parkedTerminal(id string) string { return id + "/terminal" }
+func parkedStdout(id string) string   { return id + "/stdout" }
+func parkedStderr(id string) string   { return id + "/stderr" }
 func parkedPidfd(id string) string    { return id + "/pidfd" }
 
 // pump begins to empty what the container prints.
