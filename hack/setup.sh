@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Installs what building, running and testing proa takes, and is not there yet.
-# Does nothing, quickly, when nothing is missing.
+# Does nothing, quickly, when nothing is missing. Arguments name further commands
+# that are packages of their own.
 set -euo pipefail
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
 declare -A package_of=(
   [gcc]=gcc [make]=make [git]=git [ip]=iproute2 [nft]=nftables [docker-registry]=docker-registry
-  [nginx]=nginx-light
+  [nginx]=nginx-light [dbus-daemon]=dbus-daemon
 )
+for command in "$@"; do package_of[$command]=$command; done
 missing=()
 for command in "${!package_of[@]}"; do
   command -v "$command" >/dev/null || missing+=("${package_of[$command]}")

@@ -71,6 +71,7 @@ func run() error {
 		}
 		cfg.Handover = h
 	}
+	oci.RaiseLimits()
 	backend, err := oci.New(cfg.Run + "/keeper/oci")
 	if err != nil {
 		return err

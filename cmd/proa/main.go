@@ -9,5 +9,5 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(os.Args, cli.Servers{All: app.Run, Clean: app.Clean}))
+	os.Exit(cli.Main(os.Args, cli.Servers{All: app.Run, Runtime: app.RunRuntime, Clean: app.Clean}))
 }

@@ -34,11 +34,14 @@ import (
 	"github.com/proa-project/proa/internal/apiserver"
 	"github.com/proa-project/proa/internal/cli"
 	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/dns"
 	"github.com/proa-project/proa/internal/etcd"
 	"github.com/proa-project/proa/internal/kit/layout"
 	"github.com/proa-project/proa/internal/kit/version"
 	"github.com/proa-project/proa/internal/network"
 	"github.com/proa-project/proa/internal/node"
+	"github.com/proa-project/proa/internal/node/settings"
+	"github.com/proa-project/proa/internal/node/shutdown"
 	"github.com/proa-project/proa/internal/pki"
 	"github.com/proa-project/proa/internal/runtime/images"
 	"github.com/proa-project/proa/internal/runtime/keeper"
@@ -49,7 +52,9 @@ type server struct {
 	config  cli.ServerConfig
 	layout  layout.Layout
 	cluster cluster
-	log     *slog.Logger
+	// settings are the user's for the node, once start has read them.
+	settings *settings.Settings
+	log      *slog.Logger
 
 	// What start makes, in parallel; see the diagram above.
 	etcd        *etcd.Store
@@ -58,16 +63,23 @@ type server struct {
 	images      *images.Store
 	network     *network.Network
 	api         *apiserver.Server
+	dns         *dns.Server
 	closers     []func() error // of parts made later, the last one closed first
 
 	mu        sync.Mutex
 	agent     *node.Agent // nil until made
+	shutdown  *shutdown.Manager
 	ready     bool
 	keeperPID int
 }
 
 // Run runs a whole cluster until ctx ends or a component fails.
-func Run(ctx context.Context, c cli.ServerConfig) error {
+func Run(ctx context.Context, c cli.ServerConfig) error { return run(ctx, c, (*server).start) }
+
+// starter brings components up; it returns when all of them are ready.
+type starter func(s *server, ctx context.Context, components *errgroup.Group) error
+
+func run(ctx context.Context, c cli.ServerConfig, start starter) error {
 	if os.Geteuid() != 0 {
 		return errors.New("proa makes namespaces and mounts: run it as root (sudo)")
 	}
@@ -81,21 +93,23 @@ func Run(ctx context.Context, c cli.ServerConfig) error {
 	}
 	defer unlock()
 	s := &server{config: c, layout: c.Layout, log: slog.Default()}
-	if s.cluster, err = loadCluster(c.Layout.Cluster(), c.APIPort); err != nil {
+	if s.cluster, err = loadCluster(c.Layout.Cluster(), c.APIPort, c.Node.Name); err != nil {
 		return err
 	}
-	return s.run(ctx)
+	return s.run(ctx, start)
 }
 
-func (s *server) run(ctx context.Context) error {
+func (s *server) run(ctx context.Context, start starter) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	components, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	control.HandleWhy(mux, s.why)
+	control.HandleProfiles(mux)
+	control.HandleShutdown(mux, s.shutDown)
 	components.Go(func() error { return control.Serve(ctx, s.layout.Control(), mux, s.status, stop) })
 
-	err := s.start(ctx, components)
+	err := start(s, ctx, components)
 	if err != nil {
 		stop()
 	}
@@ -120,6 +134,9 @@ func (s *server) start(ctx context.Context, components *errgroup.Group) error {
 	// CPU would go there.
 	usual := debug.SetGCPercent(startGC)
 	defer debug.SetGCPercent(usual)
+	if err := s.readSettings(); err != nil {
+		return err
+	}
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
@@ -132,18 +149,25 @@ func (s *server) start(ctx context.Context, components *errgroup.Group) error {
 		return err
 	}
 	s.log.Info("Node is ready", "after", time.Since(began))
+	s.started(ctx, components)
+	return nil
+}
+
+// started tells that all is ready, and begins what goes on from then.
+func (s *server) started(ctx context.Context, components *errgroup.Group) {
 	s.mu.Lock()
 	s.ready = true
 	s.mu.Unlock()
 	s.config.Ready()
 	components.Go(func() error {
-		settle(ctx)
+		if err := keepSmall(ctx); err != nil {
+			s.log.Warn("Memory was not given back", "err", err)
+		}
 		return nil
 	})
 	if s.keeper != nil {
 		components.Go(func() error { return s.guardKeeper(ctx) })
 	}
-	return nil
 }
 
 // prepare does, side by side, everything that needs no API server.
@@ -162,16 +186,7 @@ func (s *server) prepare(ctx context.Context) error {
 		s.credentials, err = makeCredentials(s.layout.PKI(), s.cluster)
 		return err
 	})
-	g.Go(func() (err error) {
-		s.network, err = network.New(network.Config{
-			ClusterID:   s.layout.ID,
-			PodCIDR:     s.cluster.podRange(),
-			ClusterCIDR: s.cluster.Ranges.Cluster,
-			ServiceCIDR: s.cluster.Ranges.Service,
-			StateDir:    s.layout.Network(),
-		})
-		return err
-	})
+	g.Go(s.openNetwork)
 	if s.config.CRISocket == "" {
 		g.Go(func() error { return s.openRuntime(ctx) })
 	}
@@ -194,6 +209,17 @@ func (s *server) etcdConfig() (etcd.Config, error) {
 		return c, fmt.Errorf("--etcd-cafile, --etcd-certfile, --etcd-keyfile: %w", err)
 	}
 	return c, nil
+}
+
+func (s *server) openNetwork() (err error) {
+	s.network, err = network.New(network.Config{
+		ClusterID:   s.layout.ID,
+		PodCIDR:     s.cluster.podRange(),
+		ClusterCIDR: s.cluster.Ranges.Cluster,
+		ServiceCIDR: s.cluster.Ranges.Service,
+		StateDir:    s.layout.Network(),
+	})
+	return err
 }
 
 // openRuntime opens what our own container runtime stands on.
@@ -233,12 +259,17 @@ func (s *server) startAPI(ctx context.Context, components *errgroup.Group) error
 	if err != nil {
 		return err
 	}
+	asProxy, err := s.credentials.proxy()
+	if err != nil {
+		return err
+	}
 	s.api, err = apiserver.New(ctx, apiserver.Config{
 		Etcd:               s.etcd.Client(),
 		Listener:           listener,
 		ServingCert:        cert,
 		ServingKey:         key,
 		ClientCA:           s.credentials.authority.CertPEM(),
+		Proxy:              asProxy,
 		ServiceAccountKeys: []crypto.Signer{s.credentials.authority.ServiceAccountKey},
 		AdvertiseAddress:   s.cluster.nodeAddr(),
 		ServiceCIDRs:       []netip.Prefix{s.cluster.Ranges.Service},
@@ -247,7 +278,9 @@ func (s *server) startAPI(ctx context.Context, components *errgroup.Group) error
 			RootCAs:      s.credentials.authority.Pool(),
 			MinVersion:   tls.VersionTLS12,
 		},
-		Logger: s.log,
+		Audit:          s.audit(),
+		EncryptionFile: s.encryption(),
+		Logger:         s.log,
 	})
 	if err != nil {
 		listener.Close()
@@ -271,16 +304,17 @@ func (s *server) status() control.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := control.Status{
-		Running:    true,
-		Ready:      s.ready,
-		PID:        os.Getpid(),
-		KeeperPID:  s.keeperPID,
-		Node:       s.cluster.Node,
-		APIServer:  s.url(),
-		Kubeconfig: s.layout.Kubeconfig(),
-		DataDir:    s.layout.Data,
-		CRISocket:  s.layout.CRI(),
-		Version:    version.Proa,
+		Running:   true,
+		Ready:     s.ready,
+		PID:       os.Getpid(),
+		KeeperPID: s.keeperPID,
+		Node:      s.cluster.Node,
+		DataDir:   s.layout.Data,
+		CRISocket: s.layout.CRI(),
+		Version:   version.Proa,
+	}
+	if s.api != nil {
+		st.APIServer, st.Kubeconfig = s.url(), s.layout.Kubeconfig()
 	}
 	if s.config.CRISocket != "" {
 		st.CRISocket = s.config.CRISocket

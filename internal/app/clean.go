@@ -40,8 +40,8 @@ func Clean(ctx context.Context, l layout.Layout, purge bool) error {
 	}
 	err := errors.Join(
 		endCgroups(ctx, l.Cgroup()),
-		unmountBelow(l.Run),
-		unmountBelow(l.Data),
+		unmountBelow(l.Run, 1),
+		unmountBelow(l.Data, 2), // the folder itself and its parts may be disks of the user's
 		network.Remove(l.ID),
 		proxy.Remove(l.ID),
 	)
@@ -53,9 +53,23 @@ func Clean(ctx context.Context, l layout.Layout, purge bool) error {
 	}
 	_ = os.Remove(filepath.Dir(l.Run)) // the last cluster on the machine
 	if purge {
-		if err := os.RemoveAll(l.Data); err != nil {
-			return fmt.Errorf("remove data folder: %w", err)
-		}
+		return removeData(l)
+	}
+	return nil
+}
+
+// removeData removes all that the cluster has kept. A folder that somebody has
+// mounted a disk on is emptied and stays.
+func removeData(l layout.Layout) error {
+	strangers, err := l.Strangers()
+	if err != nil {
+		return err
+	}
+	if len(strangers) > 0 {
+		return fmt.Errorf("%s is no cluster's folder (it holds %s): nothing of it is removed", l.Data, strings.Join(strangers, ", "))
+	}
+	if err := os.RemoveAll(l.Data); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("remove data folder: %w", err)
 	}
 	return nil
 }
@@ -158,13 +172,15 @@ func killTree(dir string) {
 	})
 }
 
-// unmountBelow takes down every mount under dir, the last made first.
-func unmountBelow(dir string) error {
+// unmountBelow takes down every mount that lies at least so many folders below
+// dir, the last made first.
+func unmountBelow(dir string, depth int) error {
 	var failed []error
 	points := mounts()
 	slices.Reverse(points)
 	for _, m := range points {
-		if m.point != dir && !strings.HasPrefix(m.point, dir+"/") {
+		rest, below := strings.CutPrefix(m.point, dir)
+		if !below || !strings.HasPrefix(rest, "/") || strings.Count(rest, "/") < depth {
 			continue
 		}
 		err := unix.Unmount(m.point, unix.UMOUNT_NOFOLLOW)

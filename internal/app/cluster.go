@@ -29,10 +29,10 @@ type cluster struct {
 }
 
 // loadCluster reads the file at path, or settles a new cluster and writes it there.
-func loadCluster(path string, apiPort int) (cluster, error) {
+func loadCluster(path string, apiPort int, node string) (cluster, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeCluster(path, apiPort)
+		return makeCluster(path, apiPort, node)
 	}
 	if err != nil {
 		return cluster{}, fmt.Errorf("read cluster: %w", err)
@@ -41,6 +41,9 @@ func loadCluster(path string, apiPort int) (cluster, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return cluster{}, fmt.Errorf("read cluster: %s: %w", path, err)
 	}
+	if node != "" && node != c.Node {
+		return cluster{}, fmt.Errorf("the cluster's node is %s and can't become %s: pods are bound to it by its name", c.Node, node)
+	}
 	if apiPort != 0 && apiPort != c.APIPort {
 		c.APIPort = apiPort
 		return c, c.save(path)
@@ -48,13 +51,12 @@ func loadCluster(path string, apiPort int) (cluster, error) {
 	return c, nil
 }
 
-func makeCluster(path string, apiPort int) (cluster, error) {
+func makeCluster(path string, apiPort int, node string) (cluster, error) {
 	ranges, err := network.FreeRanges()
 	if err != nil {
 		return cluster{}, err
 	}
-	node, err := nodeName()
-	if err != nil {
+	if node, err = nodeName(node); err != nil {
 		return cluster{}, err
 	}
 	if apiPort == 0 {
@@ -72,15 +74,21 @@ func (c cluster) save(path string) error {
 	return atomicfile.Write(path, append(data, '\n'), 0o600)
 }
 
-// nodeName is the host's name in the form that the API allows.
-func nodeName() (string, error) {
+// nodeName is the wanted one, or the host's in the form that the API allows.
+func nodeName(wanted string) (string, error) {
+	if wanted != "" {
+		if problems := validation.IsDNS1123Subdomain(wanted); len(problems) > 0 {
+			return "", fmt.Errorf("--node-name %q: %s", wanted, strings.Join(problems, "; "))
+		}
+		return wanted, nil
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		return "", fmt.Errorf("node name: %w", err)
 	}
 	name := strings.ToLower(strings.TrimSpace(host))
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-		return "", fmt.Errorf("node name %q, from the host's name: %s; set another with `hostnamectl set-hostname`", name, strings.Join(problems, "; "))
+		return "", fmt.Errorf("node name %q, from the host's name: %s; set another with --node-name", name, strings.Join(problems, "; "))
 	}
 	return name, nil
 }
@@ -94,3 +102,16 @@ func (c cluster) nodeAddr() netip.Addr { return c.podRange().Addr().Next() }
 
 // serviceAddr is the address of the "kubernetes" service.
 func (c cluster) serviceAddr() netip.Addr { return c.Ranges.Service.Addr().Next() }
+
+// dnsAddrs are the addresses of the service of the nodes' resolvers: the tenth
+// of the range, as everywhere.
+func (c cluster) dnsAddrs() []netip.Addr {
+	a := c.Ranges.Service.Addr()
+	for range 10 {
+		a = a.Next()
+	}
+	return []netip.Addr{a}
+}
+
+// own are the ranges of the cluster's pods and services.
+func (c cluster) own() []netip.Prefix { return []netip.Prefix{c.Ranges.Cluster, c.Ranges.Service} }

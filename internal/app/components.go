@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proa-project/proa/internal/controllers"
-	"github.com/proa-project/proa/internal/proxy"
 	"github.com/proa-project/proa/internal/scheduler"
+	"github.com/proa-project/proa/internal/scheduler/volumes"
 )
 
 // hub is what components share: one client each on one transport, one cache for
@@ -65,11 +65,9 @@ func (s *server) startComponents(ctx context.Context, components *errgroup.Group
 	if err := s.startControl(ctx, h, components); err != nil {
 		return err
 	}
-	services, err := proxy.New(proxy.Config{ClusterID: s.layout.ID, Node: s.cluster.Node, Informers: h.informers})
-	if err != nil {
+	if err := s.startServices(ctx, h, components); err != nil {
 		return err
 	}
-	components.Go(func() error { return services.Run(ctx) })
 	ready, err := s.startNode(ctx, h, components)
 	if err != nil {
 		return err
@@ -94,8 +92,12 @@ func (s *server) startComponents(ctx context.Context, components *errgroup.Group
 
 // startControl starts the scheduler and the controllers.
 func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.Group) error {
+	binder, err := volumes.New(h.client, h.informers)
+	if err != nil {
+		return err
+	}
 	sched, err := scheduler.New(scheduler.Config{
-		Client: h.client, Informers: h.informers, Recorder: h.recorder(scheduler.Name, ""), Clock: h.clock,
+		Client: h.client, Informers: h.informers, Recorder: h.recorder(scheduler.Name, ""), Clock: h.clock, Volumes: binder,
 	})
 	if err != nil {
 		return err
@@ -110,6 +112,7 @@ func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.
 		Client: h.client, Metadata: objects, Informers: h.informers, Clock: h.clock, CA: s.credentials.authority.CertPEM(),
 		Recorder: func(component string) record.EventRecorder { return h.recorder(component, "") },
 		Signer:   s.credentials.authority,
+		DNS:      s.cluster.dnsAddrs(),
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/proa-project/proa/internal/apiserver"
 	"github.com/proa-project/proa/internal/kit/atomicfile"
 	"github.com/proa-project/proa/internal/pki"
 )
@@ -18,6 +19,20 @@ type credentials struct {
 	serving   tls.Certificate // of the API server
 	kubelet   tls.Certificate // of the node's HTTPS server
 	toKubelet tls.Certificate // with which the API server speaks to nodes
+	proxies   *pki.Authority  // of those who may ask on behalf of others
+}
+
+// proxyName is the API server's, when it asks on behalf of others.
+const proxyName = "front-proxy-client"
+
+// proxy is the identity with which the API server speaks to other API servers.
+func (made *credentials) proxy() (apiserver.Proxy, error) {
+	c, err := made.proxies.Client(proxyName)
+	if err != nil {
+		return apiserver.Proxy{}, err
+	}
+	cert, key, err := pki.PEM(c)
+	return apiserver.Proxy{CA: made.proxies.CertPEM(), Cert: cert, Key: key, Name: proxyName}, err
 }
 
 func makeCredentials(dir string, c cluster) (*credentials, error) {
@@ -26,6 +41,9 @@ func makeCredentials(dir string, c cluster) (*credentials, error) {
 		return nil, err
 	}
 	made := &credentials{authority: authority}
+	if made.proxies, err = pki.OpenProxy(dir); err != nil {
+		return nil, err
+	}
 	names := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", c.Node}
 	addrs := append(hostAddrs(), c.nodeAddr().AsSlice(), c.serviceAddr().AsSlice())
 	if made.serving, err = authority.Serving("kube-apiserver", names, addrs); err != nil {

@@ -28,9 +28,11 @@ func (c containerImages) Resolve(ctx context.Context, ref string) (cri.Image, er
 }
 
 func (c containerImages) Prepare(ctx context.Context, key, imageID string, opts cri.SnapshotOptions) ([]mount.Mount, error) {
-	return c.store.Prepare(ctx, key, imageID, images.RootFSOptions{
-		UIDMappings: imageMappings(opts.UIDMappings), GIDMappings: imageMappings(opts.GIDMappings),
-	})
+	return c.store.Prepare(ctx, key, imageID, rootFSOptions(opts))
+}
+
+func rootFSOptions(opts cri.SnapshotOptions) images.RootFSOptions {
+	return images.RootFSOptions{UIDMappings: imageMappings(opts.UIDMappings), GIDMappings: imageMappings(opts.GIDMappings)}
 }
 
 func imageMappings(in []*runtimeapi.IDMapping) []images.IDMapping {
@@ -41,8 +43,8 @@ func imageMappings(in []*runtimeapi.IDMapping) []images.IDMapping {
 	return out
 }
 
-func (c containerImages) View(ctx context.Context, key, imageID string) ([]mount.Mount, error) {
-	return c.store.View(ctx, key, imageID)
+func (c containerImages) View(ctx context.Context, key, imageID string, opts cri.SnapshotOptions) ([]mount.Mount, error) {
+	return c.store.View(ctx, key, imageID, rootFSOptions(opts))
 }
 
 func (c containerImages) Remove(ctx context.Context, key string) error {

@@ -2,18 +2,21 @@ package app
 
 import (
 	"context"
-	"runtime/debug"
 	"time"
+
+	"github.com/proa-project/proa/internal/kit/footprint"
 )
 
 // settleAfter is when the start's own work is surely over.
 const settleAfter = 3 * time.Second
 
-// settle gives back, once, the garbage that the start left on the heap.
-func settle(ctx context.Context) {
+// keepSmall gives back what the start has left behind, and later what bursts of
+// work do.
+func keepSmall(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
+		return nil
 	case <-time.After(settleAfter):
-		debug.FreeOSMemory()
+		return footprint.Keep(ctx, footprint.DefaultPolicy())
 	}
 }

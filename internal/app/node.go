@@ -7,24 +7,27 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/record"
-	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/proa-project/proa/internal/apiserver/core"
+	"github.com/proa-project/proa/internal/controllers/clusterdns"
+	provisioner "github.com/proa-project/proa/internal/kit/localpath"
 	"github.com/proa-project/proa/internal/kit/version"
 	"github.com/proa-project/proa/internal/node"
 	"github.com/proa-project/proa/internal/node/cgroup"
 	nodecri "github.com/proa-project/proa/internal/node/cri"
-	"github.com/proa-project/proa/internal/node/evict"
+	"github.com/proa-project/proa/internal/node/csi"
 	"github.com/proa-project/proa/internal/node/httpapi"
-	"github.com/proa-project/proa/internal/node/imagegc"
-	"github.com/proa-project/proa/internal/node/logrotate"
+	"github.com/proa-project/proa/internal/node/localpath"
 	"github.com/proa-project/proa/internal/node/loop"
 	"github.com/proa-project/proa/internal/node/podlife"
 	"github.com/proa-project/proa/internal/node/probe"
@@ -32,8 +35,6 @@ import (
 	"github.com/proa-project/proa/internal/node/static"
 	"github.com/proa-project/proa/internal/node/stats"
 	"github.com/proa-project/proa/internal/node/volume"
-	"github.com/proa-project/proa/internal/runtime/cri"
-	"github.com/proa-project/proa/internal/runtime/images"
 )
 
 // nodeParts are what the node agent is joined from.
@@ -42,10 +43,13 @@ type nodeParts struct {
 	hub       *hub
 	runtime   node.Runtime
 	images    node.Images
+	csi       *csi.Manager
 	volumes   *volume.Manager
+	storage   *localpath.Provisioner
 	registrar *register.Registrar
 	agent     *node.Agent
 	stats     *stats.Provider
+	pressure  atomic.Pointer[map[v1.NodeConditionType]bool] // nil: not known yet
 	recorder  record.EventRecorder
 }
 
@@ -56,13 +60,15 @@ func (s *server) startNode(ctx context.Context, h *hub, components *errgroup.Gro
 	if err := p.startRuntime(ctx, components); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", ":0")
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.settings.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("node's HTTPS server: %w", err)
 	}
 	for _, make := range []func() error{
 		func() error { return p.makeRegistrar(listener.Addr().(*net.TCPAddr).Port) },
+		p.makeShutdown,
 		p.makeAgent,
+		p.makeStorage,
 		p.makeStats,
 	} {
 		if err := make(); err != nil {
@@ -78,6 +84,9 @@ func (s *server) startNode(ctx context.Context, h *hub, components *errgroup.Gro
 	components.Go(func() error { return web.Serve(ctx, listener) })
 	components.Go(func() error { return p.registrar.Run(ctx) })
 	components.Go(func() error { return p.agent.Run(ctx) })
+	components.Go(func() error { return p.storage.Run(ctx) })
+	components.Go(func() error { return p.csi.Run(ctx) })
+	p.watchShutdown(ctx, components)
 	return p.registrar.Ready(), p.startHousekeeping(ctx, components)
 }
 
@@ -93,47 +102,47 @@ func (p *nodeParts) startRuntime(ctx context.Context, components *errgroup.Group
 		p.runtime, p.images = remote, remote
 		return nil
 	}
-	service, err := cri.New(ctx, cri.Config{
-		Keeper: p.keeper, Images: containerImages{p.server.images}, Network: podNetwork{p.network},
-		StateDir: filepath.Join(p.layout.Run, "cri"), ContainersDir: filepath.Join(p.layout.Run, "containers"),
-		CgroupParent: p.layout.Cgroup() + "/cri", Version: version.Proa, Log: p.log,
-	})
+	service, store, err := p.serveRuntime(ctx, components, nil)
 	if err != nil {
 		return err
 	}
-	store := images.NewCRIServer(p.server.images)
-	components.Go(func() error { return service.Serve(ctx, p.layout.CRI(), store, nil) })
-	components.Go(func() error { return images.Serve(ctx, p.server.images, p.layout.ImagesSocket()) })
 	p.runtime, p.images = nodecri.InProcess(service), store
-	p.closers = append(p.closers, service.Close)
 	return nil
 }
 
 func (p *nodeParts) makeRegistrar(port int) (err error) {
-	p.registrar, err = register.New(register.Config{
-		Name:      p.cluster.Node,
-		Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: p.cluster.nodeAddr().String()}},
-		Port:      int32(port),
-		Version:   version.Kubernetes + "+proa",
-		PodCIDRs:  []string{p.cluster.podRange().String()},
-		Reserve:   register.DefaultReserve(),
-		DataDir:   p.layout.Data,
-		Client:    p.hub.client,
-		Runtime:   p.runtime,
-		Images:    p.images,
-		Events: func(n *v1.Node, reason, message string) {
-			// Node events are found by name: upstream uses it in place of the UID.
-			p.recorder.Event(&v1.ObjectReference{Kind: "Node", Name: n.Name, UID: n.UID}, v1.EventTypeNormal, reason, message)
-		},
-		Log: p.log,
-	})
+	c := p.settings.Register
+	c.Name = p.cluster.Node
+	c.Addresses = []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: p.cluster.nodeAddr().String()}}
+	c.Port = int32(port)
+	c.Version = version.Kubernetes + "+proa"
+	c.PodCIDRs = []string{p.cluster.podRange().String()}
+	c.Annotations = map[string]string{clusterdns.Annotation: p.server.dns.Addr().String()}
+	c.DataDir = p.layout.Data
+	c.Client, c.Runtime, c.Images = p.hub.client, p.runtime, p.images
+	c.Events = func(_ *v1.Node, reason, message string) { p.nodeEvent(v1.EventTypeNormal, reason, message) }
+	c.Log = p.log
+	p.registrar, err = register.New(c)
 	return err
 }
 
+// nodeEvent tells of something that happened to the node. Its events are found by
+// name: upstream uses it in place of the UID.
+func (p *nodeParts) nodeEvent(kind, reason, message string) {
+	name := p.cluster.Node
+	p.recorder.Event(&v1.ObjectReference{Kind: "Node", Name: name, UID: types.UID(name)}, kind, reason, message)
+}
+
 func (p *nodeParts) makeAgent() (err error) {
+	p.csi, err = csi.New(csi.Config{
+		Node: p.cluster.Node, Registry: p.layout.Registry(), Plugins: p.layout.Plugins(), Pods: p.layout.Pods(), Client: p.hub.client, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
 	p.volumes, err = volume.New(volume.Config{
 		Root: p.layout.Pods(), Client: p.hub.client, Allocatable: p.registrar.Allocatable,
-		RecursiveReadOnly: func(string) bool { return true }, Log: p.log,
+		RecursiveReadOnly: func(string) bool { return true }, CSI: p.csi, Node: p.registrar.Node, Log: p.log,
 	})
 	if err != nil {
 		return err
@@ -146,26 +155,30 @@ func (p *nodeParts) makeAgent() (err error) {
 	if err != nil {
 		return err
 	}
+	cgroups.LimitPIDs(p.settings.PodPIDs)
 	addr := p.cluster.nodeAddr().String()
 	p.agent, err = node.New(node.Config{
-		NodeName:  p.cluster.Node,
-		Client:    p.hub.client,
-		Informers: p.hub.informers,
-		Runtime:   p.runtime,
-		Images:    p.images,
-		Volumes:   p.volumes,
-		Probes:    podProbes{probes},
-		Cgroups:   cgroups,
-		Source: static.NewSource(static.Config{
-			NodeName: p.cluster.Node, Path: p.layout.Manifests(), Rules: staticRules(), Log: p.log,
-		}),
-		Mirrors:    &static.Mirrors{Client: p.hub.client, Node: p.registrar.Node},
-		Node:       p.registrar.Node,
-		HostIPs:    func() []string { return []string{addr} },
-		DataDir:    p.layout.Data,
-		ResolvConf: "/etc/resolv.conf",
-		Clock:      p.hub.clock,
-		Log:        p.log,
+		NodeName:      p.cluster.Node,
+		Client:        p.hub.client,
+		Informers:     p.hub.informers,
+		Runtime:       p.runtime,
+		Images:        p.images,
+		Volumes:       p.volumes,
+		Probes:        podProbes{probes},
+		Cgroups:       cgroups,
+		Source:        static.NewSource(p.manifests()),
+		Mirrors:       &static.Mirrors{Client: p.hub.client, Node: p.registrar.Node},
+		Node:          p.registrar.Node,
+		HostIPs:       func() []string { return []string{addr} },
+		DataDir:       p.layout.Data,
+		ResolvConf:    p.settings.ResolvConf,
+		ClusterDomain: p.settings.ClusterDomain,
+		ClusterDNS:    p.clusterDNS(),
+		Policy:        p.settings.Policy,
+		Limits:        p.settings.Limits,
+		Guard:         p.guard,
+		Clock:         p.hub.clock,
+		Log:           p.log,
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,10 +186,36 @@ func (p *nodeParts) makeAgent() (err error) {
 	return err
 }
 
+// clusterDNS are the servers that pods ask: the cluster's, unless the user names others.
+func (p *nodeParts) clusterDNS() []string {
+	if len(p.settings.ClusterDNS) > 0 {
+		return p.settings.ClusterDNS
+	}
+	return texts(p.cluster.dnsAddrs())
+}
+
+// manifests are where static pods come from.
+func (p *nodeParts) manifests() static.Config {
+	c := p.settings.Static
+	c.NodeName, c.Rules, c.Log = p.cluster.Node, staticRules(), p.log
+	c.Cache = filepath.Join(p.layout.Node(), "manifests.json")
+	c.Event = func(reason, message string) { p.nodeEvent(v1.EventTypeWarning, reason, message) }
+	return c
+}
+
+// makeStorage provides for claims of the built-in storage class.
+func (p *nodeParts) makeStorage() (err error) {
+	p.storage, err = localpath.New(localpath.Config{
+		Node: p.cluster.Node, Root: p.layout.Storage(), Client: p.hub.client, Informers: p.hub.informers,
+		Recorder: p.hub.recorder(provisioner.Provisioner, p.cluster.Node), InUse: p.volumes.InUse, Log: p.log,
+	})
+	return err
+}
+
 func (p *nodeParts) makeStats() (err error) {
 	p.stats, err = stats.New(stats.Config{
 		NodeName: p.cluster.Node, Runtime: p.runtime, Images: p.images, Pods: p.agent.Pods,
-		DataDir: p.layout.Data, PodsDir: p.layout.Pods(), LogsDir: p.layout.PodLogs(), Log: p.log,
+		DataDir: p.layout.Data, ImagesDir: p.layout.Images(), PodsDir: p.layout.Pods(), LogsDir: p.layout.PodLogs(), Log: p.log,
 	})
 	return err
 }
@@ -192,42 +231,10 @@ func (p *nodeParts) makeHTTP() (*httpapi.Server, error) {
 		Runtime:      p.runtime,
 		Stats:        p.stats.Summary,
 		Metrics:      map[string]http.Handler{"/resource": p.stats.Resource(), "/cadvisor": p.stats.CAdvisor()},
+		Configz:      p.settings.Configuration,
 		NodeLogs:     p.layout.Logs(),
 		Log:          p.log,
 	})
-}
-
-// startHousekeeping keeps the node's disk and memory in bounds.
-func (p *nodeParts) startHousekeeping(ctx context.Context, components *errgroup.Group) error {
-	collector, err := imagegc.New(imagegc.Config{Images: p.images, Runtime: p.runtime, Dir: p.layout.Images(), Log: p.log})
-	if err != nil {
-		return err
-	}
-	rotator, err := logrotate.New(logrotate.Config{Runtime: p.runtime, Log: p.log})
-	if err != nil {
-		return err
-	}
-	evictor, err := evict.New(evict.Config{
-		Node:    p.stats.Node,
-		Summary: func(ctx context.Context) (*statsapi.Summary, error) { return p.stats.Summary(ctx, false) },
-		Pods:    p.agent.Pods,
-		Evict:   func(e evict.Eviction) { p.agent.Evict(e.UID, "Evicted", e.Message, e.Grace) },
-		Reclaim: func(ctx context.Context) error {
-			_, err := collector.RemoveUnused(ctx)
-			return err
-		},
-		Pressure: func(c map[v1.NodeConditionType]bool) {
-			p.registrar.SetPressure(register.Pressure{Memory: c[v1.NodeMemoryPressure], Disk: c[v1.NodeDiskPressure], PID: c[v1.NodePIDPressure]})
-		},
-		Log: p.log,
-	})
-	if err != nil {
-		return err
-	}
-	for _, run := range []func(context.Context) error{collector.Run, rotator.Run, evictor.Run} {
-		components.Go(func() error { return run(ctx) })
-	}
-	return nil
 }
 
 // podProbes is the prober as the node agent's loop wants it.
@@ -238,7 +245,7 @@ func (p podProbes) Run(ctx context.Context, sink func(podlife.ProbeResult)) erro
 		sink(podlife.ProbeResult{
 			UID: r.UID, Container: r.Container, ContainerID: r.ContainerID, Kind: podlife.ProbeKind(r.Kind),
 			Verdict: podlife.Verdict(r.Verdict), Attempt: podlife.Verdict(r.Attempt),
-			Output: r.Output, Run: r.Run, Threshold: r.Threshold, At: r.At,
+			Warning: r.Warning, Output: r.Output, Run: r.Run, Threshold: r.Threshold, At: r.At,
 		})
 	})
 }
@@ -258,4 +265,11 @@ func staticRules() static.Rules {
 		Default:  func(pod *v1.Pod) { pods.Default(pod) },
 		Validate: func(pod *v1.Pod) field.ErrorList { return pods.Check(context.Background(), pod) },
 	}
+}
+
+func texts[T fmt.Stringer](values []T) (out []string) {
+	for _, v := range values {
+		out = append(out, v.String())
+	}
+	return out
 }

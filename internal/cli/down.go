@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,22 +25,44 @@ func newDown(where locate, clean func(context.Context, layout.Layout, bool) erro
 			if err != nil {
 				return err
 			}
-			if err := stop(cmd.Context(), l); err != nil {
-				return err
-			}
-			if err := clean(cmd.Context(), l, purge); err != nil {
-				return err
-			}
-			if purge {
-				fmt.Fprintf(cmd.OutOrStdout(), "stopped; %s is removed\n", l.Data)
-			} else {
-				fmt.Fprintf(cmd.OutOrStdout(), "stopped; the cluster's state stays in %s\n", l.Data)
-			}
-			return nil
+			return down(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), l, clean, purge)
 		},
 	}
 	cmd.Flags().BoolVar(&purge, "purge", false, "remove the data folder too")
 	return cmd
+}
+
+func down(ctx context.Context, out, progress io.Writer, l layout.Layout, clean func(context.Context, layout.Layout, bool) error, purge bool) error {
+	if os.Geteuid() != 0 {
+		return errNotRoot
+	}
+	if !exists(l.Run) && !exists(l.Data) {
+		fmt.Fprintf(out, "there is no cluster in %s\n", l.Data)
+		return nil
+	}
+	work := func() error {
+		if err := stop(ctx, l); err != nil {
+			return err
+		}
+		return clean(ctx, l, purge)
+	}
+	if err := slowly(progress, "Stopping", work); err != nil {
+		return err
+	}
+	switch {
+	case !purge:
+		fmt.Fprintf(out, "stopped; the cluster's state stays in %s\n", l.Data)
+	case exists(l.Data):
+		fmt.Fprintf(out, "stopped; %s is emptied\n", l.Data)
+	default:
+		fmt.Fprintf(out, "stopped; %s is removed\n", l.Data)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // stop ends the server, if one runs, and waits until it is gone.

@@ -80,7 +80,7 @@ also compressed, or a folder that is an OCI layout; - reads standard input.`,
 				imgs, err := m.Import(cmd.Context(), archive, opts)
 				line.end()
 				if err != nil {
-					return err
+					return fmt.Errorf("%s: %w", args[0], err)
 				}
 				for _, img := range imgs {
 					fmt.Fprintln(cmd.OutOrStdout(), strings.Join(append(img.Tags, img.ID), " "))

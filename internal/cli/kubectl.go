@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
 	kubectlcmd "k8s.io/kubectl/pkg/cmd"
 
 	"k8s.io/component-base/cli"
@@ -25,7 +29,13 @@ func newKubectl(where locate) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if code := kubectl(l.Data, args); code != 0 {
+			// A cluster that is named is the one that is meant, whatever the environment says.
+			if data != "" || os.Getenv("KUBECONFIG") == "" {
+				if err := useKubeconfig(l); err != nil {
+					return err
+				}
+			}
+			if code := kubectl(args); code != 0 {
 				return exitCode(code)
 			}
 			return nil
@@ -45,14 +55,25 @@ func takeDataDir(args []string) (data string, rest []string) {
 	return "", args
 }
 
-// kubectl runs in this process, against the cluster's own kubeconfig unless the
-// user names another.
-func kubectl(data string, args []string) int {
-	if os.Getenv("KUBECONFIG") == "" {
-		if l, err := layout.For(data); err == nil {
-			_ = os.Setenv("KUBECONFIG", l.Kubeconfig())
-		}
+// useKubeconfig has kubectl speak to the cluster. Without any file it would try a
+// server on port 8080 that nobody has named.
+func useKubeconfig(l layout.Layout) error {
+	_, err := os.Stat(l.Kubeconfig())
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && l.Data == layout.DefaultData && exists(clientcmd.RecommendedHomeFile):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no cluster in %s; start one with: proa up --data-dir %[1]s", l.Data)
+	case errors.Is(err, fs.ErrPermission):
+		return errNotRoot
+	case err != nil:
+		return err
 	}
+	return os.Setenv("KUBECONFIG", l.Kubeconfig())
+}
+
+// kubectl runs in this process.
+func kubectl(args []string) int {
 	os.Args = append([]string{"kubectl"}, args...)
 	command := kubectlcmd.NewDefaultKubectlCommand()
 	command.SetArgs(args)

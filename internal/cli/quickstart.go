@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,35 +36,51 @@ func newQuickstart(where locate) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			status, err := control.Dial(l.Control()).Status(cmd.Context())
-			if err != nil {
-				return fmt.Errorf("%w; start it with: proa up --data-dir %s", err, l.Data)
-			}
-			config, err := clientcmd.BuildConfigFromFlags("", status.Kubeconfig)
-			if err != nil {
-				return err
-			}
-			client, err := kubernetes.NewForConfig(config)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), quickstartPatience)
-			defer cancel()
-			if err := awaitImage(ctx, l); err != nil {
-				return err
-			}
-			began := time.Now()
-			if err := applyQuickstart(ctx, client); err != nil {
-				return err
-			}
-			pod, err := awaitPod(ctx, client, quickstart.Pod)
-			if err != nil {
-				return err
-			}
-			printQuickstart(cmd.OutOrStdout(), pod, status.Kubeconfig, time.Since(began))
-			return nil
+			return runQuickstart(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), l)
 		},
 	}
+}
+
+func runQuickstart(ctx context.Context, out, progress io.Writer, l layout.Layout) error {
+	status, err := control.Dial(l.Control()).Status(ctx)
+	if errors.Is(err, control.ErrNotRunning) {
+		return fmt.Errorf("%w; start it with: proa up --data-dir %s", err, l.Data)
+	}
+	if err != nil {
+		return err
+	}
+	client, err := clientFor(status.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, quickstartPatience)
+	defer cancel()
+	if err := slowly(progress, "Waiting for the built-in image", func() error { return awaitImage(ctx, l) }); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := applyQuickstart(ctx, client); err != nil {
+		return err
+	}
+	var pod *v1.Pod
+	err = slowly(progress, "Waiting for pod "+quickstart.Pod, func() (err error) {
+		pod, err = awaitPod(ctx, client, quickstart.Pod)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	printQuickstart(out, pod, status.Kubeconfig, time.Since(began))
+	return nil
+}
+
+// clientFor the cluster of a kubeconfig file.
+func clientFor(kubeconfig string) (kubernetes.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
 }
 
 // awaitImage: a cluster that has just started may still be importing it.

@@ -24,6 +24,9 @@ type ServerConfig struct {
 	Kubeconfig string // where else to write the administrator's kubeconfig; "" = nowhere
 	CRISocket  string // an external runtime; "" = our own
 	Etcd       EtcdConfig
+	Node       NodeConfig
+	Audit      AuditConfig
+	Encryption string // an EncryptionConfiguration; "" = encryption.yaml in the data folder, if it is there
 	// Progress is told what is being done, in a few words.
 	Progress func(stage string)
 	// Ready is called once, when the node is Ready.
@@ -36,20 +39,45 @@ type EtcdConfig struct {
 	CAFile, CertFile, KeyFile string
 }
 
+// AuditConfig is what is told of requests to the API server, and where to.
+type AuditConfig struct {
+	PolicyFile                  string // "" = audit-policy.yaml in the data folder, if it is there
+	LogFile                     string // "" = audit.log among the logs, unless there is a webhook
+	LogDays, LogBackups, LogMiB int
+	WebhookFile                 string
+}
+
+// NodeConfig is what the user says about the node, in the words of the stock node
+// agent's flags. Empty = what the file says, or the default.
+type NodeConfig struct {
+	File                      string // a KubeletConfiguration; "" = kubelet.yaml in the data folder, if it is there
+	Name                      string // for a new cluster; "" = the host's
+	ManifestPath, ManifestURL string
+	ManifestURLHeaders        []string // name:value
+	MaxPods                   int
+	EvictionHard              []string // signal<amount
+	Labels                    []string // key=value
+	Taints                    []string // key=value:effect
+}
+
 // Servers are the long-running things that commands start, handed in by main so
 // that the command line depends on none of them.
 type Servers struct {
-	All   func(ctx context.Context, c ServerConfig) error
-	Clean func(ctx context.Context, l layout.Layout, purge bool) error
+	All     func(ctx context.Context, c ServerConfig) error
+	Runtime func(ctx context.Context, c ServerConfig) error
+	Clean   func(ctx context.Context, l layout.Layout, purge bool) error
 }
 
 // errSilent ends a command with failure after it has printed what is wrong.
 var errSilent = errors.New("")
 
+// errNotRoot: the cluster's files and what the kernel holds of it are root's.
+var errNotRoot = errors.New("this takes root: run it again with sudo")
+
 // Main runs the command line and returns the exit code.
 func Main(args []string, servers Servers) int {
 	if filepath.Base(args[0]) == "kubectl" {
-		return kubectl(layout.DefaultData, args[1:])
+		args = append([]string{"proa", "kubectl"}, args[1:]...)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -89,7 +117,9 @@ func newRoot(servers Servers) *cobra.Command {
 		newDown(where, servers.Clean),
 		newStatus(where),
 		newServer(where, servers.All),
+		newRuntime(where, servers.Runtime),
 		newDoctor(where),
+		newNode(where),
 		newKubectl(where),
 		newImageCommand(where),
 		newQuickstart(where),

@@ -6,6 +6,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/proa-project/proa/internal/kit/layout"
 )
 
 // progressFD is where `proa up` reads how its server gets on: a line a stage,
@@ -48,25 +51,49 @@ func serverFlags(cmd *cobra.Command, c *ServerConfig) {
 	f.StringVar(&c.Etcd.CAFile, "etcd-cafile", "", "certificate authority of --etcd-servers")
 	f.StringVar(&c.Etcd.CertFile, "etcd-certfile", "", "client certificate for --etcd-servers")
 	f.StringVar(&c.Etcd.KeyFile, "etcd-keyfile", "", "client key for --etcd-servers")
+	f.StringVar(&c.Encryption, "encryption-provider-config", "", "EncryptionConfiguration file of what is stored (default: encryption.yaml in the data folder, if it is there)")
+	auditFlags(f, &c.Audit)
+	nodeFlags(f, &c.Node)
 }
 
-// serverArgs passes the same flags on to a server process.
-func serverArgs(c ServerConfig) []string {
-	args := []string{"server", "--data-dir", c.Layout.Data}
-	if c.APIPort != 0 {
-		args = append(args, "--api-port", fmt.Sprint(c.APIPort))
-	}
-	for flag, value := range map[string]string{
-		"--kubeconfig": c.Kubeconfig, "--container-runtime-endpoint": c.CRISocket,
-		"--etcd-cafile": c.Etcd.CAFile, "--etcd-certfile": c.Etcd.CertFile, "--etcd-keyfile": c.Etcd.KeyFile,
-	} {
-		if value != "" {
-			args = append(args, flag, value)
+// auditFlags have the stock API server's names.
+func auditFlags(f *pflag.FlagSet, c *AuditConfig) {
+	f.StringVar(&c.PolicyFile, "audit-policy-file", "", "file that says which requests to the API are audited (default: audit-policy.yaml in the data folder, if it is there)")
+	f.StringVar(&c.LogFile, "audit-log-path", "", "where audited requests are written (default: log/audit.log in the data folder, unless there is a webhook)")
+	f.IntVar(&c.LogDays, "audit-log-maxage", 0, "days that old audit logs are kept (default: for ever)")
+	f.IntVar(&c.LogBackups, "audit-log-maxbackup", 0, "how many old audit logs are kept (default: all)")
+	f.IntVar(&c.LogMiB, "audit-log-maxsize", 100, "MiB at which a new audit log is begun; 0: never")
+	f.StringVar(&c.WebhookFile, "audit-webhook-config-file", "", "kubeconfig of a server that audited requests are sent to")
+}
+
+// nodeFlags say what a node is like.
+func nodeFlags(f *pflag.FlagSet, c *NodeConfig) {
+	f.StringVar(&c.File, "config", "", "KubeletConfiguration file of the node (default: kubelet.yaml in the data folder, if it is there)")
+	f.StringVar(&c.Name, "node-name", "", "name of a new cluster's node (default: the host's)")
+	f.StringVar(&c.ManifestPath, "pod-manifest-path", "", "folder, or file, of static pods (default /etc/kubernetes/manifests)")
+	f.StringVar(&c.ManifestURL, "manifest-url", "", "URL of static pods' manifests")
+	f.StringSliceVar(&c.ManifestURLHeaders, "manifest-url-header", nil, "header, as name:value, for --manifest-url")
+	f.IntVar(&c.MaxPods, "max-pods", 0, "how many pods the node takes (default 110)")
+	f.StringSliceVar(&c.EvictionHard, "eviction-hard", nil, "when pods are evicted at once, like memory.available<100Mi,nodefs.available<10%")
+	f.StringSliceVar(&c.Labels, "node-labels", nil, "labels of the node, as key=value")
+	f.StringSliceVar(&c.Taints, "register-with-taints", nil, "taints of a new node, as key=value:effect")
+}
+
+// passOn are the arguments of a server process that is to do as this one was told.
+func passOn(l layout.Layout, flags *pflag.FlagSet) []string {
+	args := []string{"server", "--data-dir", l.Data}
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Name == "data-dir" {
+			return
 		}
-	}
-	for _, e := range c.Etcd.Endpoints {
-		args = append(args, "--etcd-servers", e)
-	}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			for _, v := range list.GetSlice() {
+				args = append(args, "--"+f.Name+"="+v)
+			}
+			return
+		}
+		args = append(args, "--"+f.Name+"="+f.Value.String())
+	})
 	return args
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,13 +14,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/proa-project/proa/internal/control"
 	"github.com/proa-project/proa/internal/doctor"
 )
-
-// quiet is how long a stage may take before the user is told of it.
-const quiet = 500 * time.Millisecond
 
 func newUp(where locate) *cobra.Command {
 	var c ServerConfig
@@ -31,14 +30,15 @@ func newUp(where locate) *cobra.Command {
 			if c.Layout, err = where(); err != nil {
 				return err
 			}
-			return up(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c)
+			return up(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c, passOn(c.Layout, cmd.Flags()))
 		},
 	}
 	serverFlags(cmd, &c)
 	return cmd
 }
 
-func up(ctx context.Context, out, progress io.Writer, c ServerConfig) error {
+// up has the server of the cluster run, by these arguments if it doesn't yet.
+func up(ctx context.Context, out, progress io.Writer, c ServerConfig, args []string) error {
 	client := control.Dial(c.Layout.Control())
 	began := time.Now()
 	status, err := client.Status(ctx)
@@ -49,7 +49,7 @@ func up(ctx context.Context, out, progress io.Writer, c ServerConfig) error {
 		if err := examine(progress, c); err != nil {
 			return err
 		}
-		if err := spawn(ctx, progress, c); err != nil {
+		if err := spawn(ctx, progress, c, args); err != nil {
 			return err
 		}
 	case err != nil:
@@ -74,12 +74,16 @@ func examine(w io.Writer, c ServerConfig) error {
 	if len(problems) > 0 {
 		return errSilent
 	}
-	return nil
+	strangers, err := c.Layout.Strangers()
+	if err == nil && len(strangers) > 0 {
+		err = fmt.Errorf("%s holds no cluster, but %s; name an empty folder, or one that is not there yet", c.Layout.Data, strings.Join(strangers, ", "))
+	}
+	return err
 }
 
 // spawn starts the server detached from this terminal and waits until it says
 // that its node is Ready, or what went wrong.
-func spawn(ctx context.Context, progress io.Writer, c ServerConfig) error {
+func spawn(ctx context.Context, progress io.Writer, c ServerConfig, args []string) error {
 	if err := c.Layout.Make(); err != nil {
 		return err
 	}
@@ -93,13 +97,15 @@ func spawn(ctx context.Context, progress io.Writer, c ServerConfig) error {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command("/proc/self/exe", serverArgs(c)...)
+	cmd := exec.Command(ourselves(), args...)
 	cmd.Args[0] = "proa"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.Env = append(os.Environ(), progressEnv+"=3")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// What a shell has opened, a lock file say, would be held as long as the cluster runs.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
@@ -113,6 +119,15 @@ func spawn(ctx context.Context, progress io.Writer, c ServerConfig) error {
 		return fmt.Errorf("%w\nThe server's log: %s", err, c.Layout.ServerLog())
 	}
 	return cmd.Process.Release()
+}
+
+// ourselves is the program's own file. By its path, so that `ps` and `ss` show
+// its name, or as the kernel holds it once the file is gone.
+func ourselves() string {
+	if path, err := os.Executable(); err == nil && exists(path) {
+		return path
+	}
+	return "/proc/self/exe"
 }
 
 // follow shows each stage that takes long, until the server is ready.

@@ -1,9 +1,11 @@
 // Package control is how the commands talk to a running server: HTTP over a
 // unix socket in the run folder that only root may open.
 //
-//	GET  /status  Status as JSON
-//	POST /stop    answers at once; the server then stops in order
-//	GET  /why     [Explanation] of ?namespace=&name=
+//	GET  /status    Status as JSON
+//	POST /stop      answers at once; the server then stops in order
+//	POST /shutdown  Shutdown; answers when the node's pods have ended
+//	GET  /why       [Explanation] of ?namespace=&name=
+//	GET  /debug/pprof/…  Go's profiles, see HandleProfiles
 package control
 
 import (
@@ -11,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -36,6 +39,9 @@ type Status struct {
 // ErrNotRunning: no server answers on the socket.
 var ErrNotRunning = errors.New("proa is not running")
 
+// ErrNotRoot: the socket is root's.
+var ErrNotRoot = errors.New("the server answers root alone: run it again with sudo")
+
 // Serve answers on the socket until ctx ends. More routes are added to mux by
 // the caller beforehand.
 func Serve(ctx context.Context, socket string, mux *http.ServeMux, status func() Status, stop func()) error {
@@ -55,7 +61,10 @@ func Serve(ctx context.Context, socket string, mux *http.ServeMux, status func()
 		_ = json.NewEncoder(w).Encode(status())
 	})
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
+		// The answer must be out before stopping closes its connection.
+		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusAccepted)
+		_ = http.NewResponseController(w).Flush()
 		stop()
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -102,13 +111,20 @@ func (c *Client) Stop(ctx context.Context) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://proa"+path, nil)
+	return c.send(ctx, method, path, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://proa"+path, body)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotRunning
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, ErrNotRoot
 	}
 	return resp, err
 }

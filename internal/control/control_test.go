@@ -26,7 +26,9 @@ func TestStatusAndStop(t *testing.T) {
 	}
 	want := Status{Running: true, PID: 7, DataDir: "/d"}
 	served := make(chan error, 1)
-	go func() { served <- Serve(ctx, socket, http.NewServeMux(), func() Status { return want }, cancel) }()
+	mux := http.NewServeMux()
+	HandleProfiles(mux)
+	go func() { served <- Serve(ctx, socket, mux, func() Status { return want }, cancel) }()
 
 	var got Status
 	var err error
@@ -40,6 +42,9 @@ func TestStatusAndStop(t *testing.T) {
 	}
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket %v, %v; want mode 0600", info, err)
+	}
+	if profile, err := client.do(ctx, http.MethodGet, "/debug/pprof/heap"); err != nil || profile.StatusCode != http.StatusOK {
+		t.Errorf("heap profile: %v, %v", profile, err)
 	}
 	if err := client.Stop(ctx); err != nil && ctx.Err() == nil {
 		t.Fatal(err)

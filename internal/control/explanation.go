@@ -19,7 +19,9 @@ type Explanation struct {
 	InFlight  []InFlight `json:"inFlight,omitempty"`
 	Waits     []Wait     `json:"waits,omitempty"`
 	WakeAt    time.Time  `json:"wakeAt,omitzero"`
+	Probes    []Probe    `json:"probes,omitempty"`
 	Log       []Entry    `json:"log"`
+	Spans     []Span     `json:"spans,omitempty"`
 	GoneAt    time.Time  `json:"goneAt,omitzero"` // zero while the pod is there
 }
 
@@ -35,7 +37,20 @@ type InFlight struct {
 type Wait struct {
 	Subject string    `json:"subject,omitempty"`
 	For     string    `json:"for"`
+	Since   time.Time `json:"since,omitzero"`
 	Until   time.Time `json:"until,omitzero"`
+	Hint    string    `json:"hint,omitempty"` // what would make it go on
+}
+
+// Probe is the verdict of a probe on a container that runs.
+type Probe struct {
+	Container string    `json:"container"`
+	Kind      string    `json:"kind"`              // Startup, Liveness, Readiness
+	Verdict   string    `json:"verdict,omitempty"` // Success, Failure; "" is none yet
+	Output    string    `json:"output,omitempty"`  // of the last attempt that was told
+	Run       int       `json:"run,omitempty"`     // attempts in a row with this outcome
+	Threshold int       `json:"threshold,omitempty"`
+	At        time.Time `json:"at,omitzero"`
 }
 
 // Entry is one decision.
@@ -45,6 +60,17 @@ type Entry struct {
 	Subject string    `json:"subject,omitempty"`
 	What    string    `json:"what"`
 	Why     string    `json:"why"`
+}
+
+// Span is a time that the pod, or a container of it, spent in a state.
+type Span struct {
+	Lane   string    `json:"lane,omitempty"` // container; "" is the pod
+	Kind   string    `json:"kind"`           // phase, pull, start, run, ready, backOff, …
+	ID     string    `json:"id"`
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to,omitzero"` // zero: it is so still
+	Note   string    `json:"note,omitempty"`
+	Failed bool      `json:"failed,omitempty"`
 }
 
 // HandleWhy adds the route. explain's answer is encoded as it is: its JSON is

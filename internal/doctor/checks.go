@@ -26,19 +26,19 @@ type Config struct {
 // Checks in the order in which a user would mend them.
 func Checks(c Config) []Check {
 	checks := []Check{
-		{"root", "Run it again with sudo", root},
-		{"namespaces", "Use a kernel (or a container) that may make network, mount, PID, IPC and UTS namespaces", namespaces},
-		{"overlay file system", "Load it with `modprobe overlay`, and keep the data folder on a disk file system such as ext4 or xfs", func() error { return overlay(c.DataDir) }},
-		{"control groups", "Mount cgroup v2 at /sys/fs/cgroup, or the v1 controllers cpu, cpuset, memory, pids and devices", cgroups},
-		{"packet filter", "Load it with `modprobe nf_tables`, and allow NET_ADMIN", packetFilter},
-		{"forwarding", "Allow net.ipv4.ip_forward to be set: `sysctl -w net.ipv4.ip_forward=1`", forwarding},
-		{"disk space", "Free some space, or name another folder with --data-dir", func() error { return space(c.DataDir) }},
+		{Name: "root", Remedy: "Run it again with sudo", Try: root, Gate: true},
+		{Name: "namespaces", Remedy: "Use a kernel (or a container) that may make network, mount, PID, IPC and UTS namespaces", Try: namespaces},
+		{Name: "overlay file system", Remedy: "Load it with `modprobe overlay`, and keep the data folder on a disk file system such as ext4 or xfs", Try: func() error { return overlay(c.DataDir) }},
+		{Name: "control groups", Remedy: "Mount cgroup v2 at /sys/fs/cgroup, or the v1 controllers cpu, cpuset, memory, pids and devices", Try: cgroups},
+		{Name: "packet filter", Remedy: "Load it with `modprobe nf_tables`, and allow NET_ADMIN", Try: packetFilter},
+		{Name: "forwarding", Remedy: "Allow net.ipv4.ip_forward to be set: `sysctl -w net.ipv4.ip_forward=1`", Try: forwarding},
+		{Name: "disk space", Remedy: "Free some space, or name another folder with --data-dir", Try: func() error { return space(c.DataDir) }},
 	}
 	if c.APIPort != 0 {
 		checks = append(checks, Check{
-			fmt.Sprintf("port %d", c.APIPort),
-			"Stop what listens there (`ss -ltnp`), or name another port with --api-port",
-			func() error { return portFree(c.APIPort) },
+			Name:   fmt.Sprintf("port %d", c.APIPort),
+			Remedy: "Stop what listens there (`ss -ltnp`), or name another port with --api-port",
+			Try:    func() error { return portFree(c.APIPort) },
 		})
 	}
 	return checks

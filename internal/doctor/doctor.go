@@ -12,6 +12,9 @@ type Check struct {
 	Name   string
 	Remedy string // what the user can do when it fails
 	Try    func() error
+	// Gate: what comes after it can't be tried when it fails, and would only
+	// complain of the same thing in other words.
+	Gate bool
 }
 
 // Problem is a check that failed.
@@ -31,6 +34,9 @@ func Run(checks []Check) []Problem {
 	for _, c := range checks {
 		if err := c.Try(); err != nil {
 			problems = append(problems, Problem{c, err})
+			if c.Gate {
+				break
+			}
 		}
 	}
 	return problems
@@ -42,6 +48,10 @@ func Print(w io.Writer, checks []Check) (failed int) {
 		if err := c.Try(); err != nil {
 			failed++
 			fmt.Fprintf(w, "FAIL  %s\n", Problem{c, err})
+			if c.Gate {
+				fmt.Fprintln(w, "      (the rest can be checked once that is mended)")
+				break
+			}
 			continue
 		}
 		fmt.Fprintf(w, "ok    %s\n", c.Name)

@@ -35,12 +35,29 @@ func TestAPortInUseIsNamedWithItsRemedy(t *testing.T) {
 }
 
 func TestPrintSaysALineACheck(t *testing.T) {
-	var out strings.Builder
-	failed := Print(&out, []Check{
-		{"good", "", func() error { return nil }},
-		{"bad", "Do this", func() error { return errors.New("it broke") }},
-	})
-	if want := "ok    good\nFAIL  bad: it broke. Do this\n"; out.String() != want || failed != 1 {
-		t.Errorf("got %q with %d failed, want %q", out.String(), failed, want)
+	good := func() error { return nil }
+	bad := func() error { return errors.New("it broke") }
+	for name, c := range map[string]struct {
+		checks []Check
+		want   string
+	}{
+		"all are tried": {
+			[]Check{{Name: "good", Try: good}, {Name: "bad", Remedy: "Do this", Try: bad}, {Name: "next", Try: good}},
+			"ok    good\nFAIL  bad: it broke. Do this\nok    next\n",
+		},
+		"a gate": {
+			[]Check{{Name: "root", Remedy: "Do this", Try: bad, Gate: true}, {Name: "next", Try: bad}},
+			"FAIL  root: it broke. Do this\n      (the rest can be checked once that is mended)\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			if failed := Print(&out, c.checks); out.String() != c.want || failed != 1 {
+				t.Errorf("got %q with %d failed, want %q", out.String(), failed, c.want)
+			}
+			if problems := Run(c.checks); len(problems) != 1 {
+				t.Errorf("got %v, want one problem", problems)
+			}
+		})
 	}
 }

@@ -133,14 +133,12 @@ func configurePodEnd(ns netns.NsHandle, a attachment, gateway netip.Addr, gatewa
 }
 
 func configureHostEnd(link netlink.Link, a attachment, gateway netip.Addr) error {
-	if len(a.HostPorts) > 0 {
-		// A client on 127.0.0.1 is sent to the pod with its source rewritten; the
-		// kernel calls the answers martian unless told otherwise. The rules drop
-		// packets to 127/8 that did not come by way of that translation.
-		path := "/proc/sys/net/ipv4/conf/" + a.Link + "/route_localnet"
-		if err := os.WriteFile(path, []byte("1"), 0); err != nil {
-			return fmt.Errorf("let %s carry loopback clients: %w", a.Link, err)
-		}
+	// A client on 127.0.0.1 of a host port or node port is sent to the pod with its
+	// source rewritten; the kernel calls the answers martian unless told otherwise.
+	// The rules drop packets to 127/8 that did not come by way of that translation.
+	path := "/proc/sys/net/ipv4/conf/" + a.Link + "/route_localnet"
+	if err := os.WriteFile(path, []byte("1"), 0); err != nil {
+		return fmt.Errorf("let %s carry loopback clients: %w", a.Link, err)
 	}
 	route := podRoute(a)
 	route.LinkIndex = link.Attrs().Index

@@ -18,7 +18,8 @@ import (
 //	postrouting          pods → outside take the node's address;
 //	                     so do clients on loopback, and a pod that reaches itself
 //	raw                  nothing from a pod may reach the node's 127/8
-//	unknown              a cluster address that nobody has is refused, not tried
+//	unknown              a cluster address that nobody has, or that has no such
+//	                     port, is refused, not tried
 type rules struct {
 	config Config
 
@@ -169,7 +170,12 @@ func (r *rules) addChains(c *nftables.Conn) {
 
 	anchor := anchorName(r.config.ClusterID)
 	for name, hook := range map[string]*nftables.ChainHook{"unknown_forward": nftables.ChainHookForward, "unknown_output": nftables.ChainHookOutput} {
-		rule(filter(name, hook, nftables.ChainPriorityFilter), toLink(anchor), reject())
+		chain := filter(name, hook, nftables.ChainPriorityFilter)
+		// To a hook on output, a packet of the node's own that was translated to a
+		// pod's address still leaves by the link it had before.
+		rule(chain, wasTranslated(), verdict(expr.VerdictAccept))
+		rule(chain, toLink(anchor), to(r.config.ServiceCIDR, true), reject(portUnreachable)) // a service has no such port
+		rule(chain, toLink(anchor), reject(hostUnreachable))
 	}
 }
 
@@ -273,6 +279,13 @@ func wasTranslated() []expr.Any {
 
 func masquerade() []expr.Any                { return []expr.Any{&expr.Masq{}} }
 func verdict(k expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: k}} }
-func reject() []expr.Any {
-	return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 1}} // 1: host unreachable
+
+// Codes of ICMP "destination unreachable".
+const (
+	hostUnreachable = 1
+	portUnreachable = 3
+)
+
+func reject(code uint8) []expr.Any {
+	return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}}
 }

@@ -2,11 +2,11 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +22,8 @@ import (
 	"github.com/proa-project/proa/internal/node/container"
 	"github.com/proa-project/proa/internal/node/events"
 	"github.com/proa-project/proa/internal/node/execute"
+	"github.com/proa-project/proa/internal/node/history"
+	"github.com/proa-project/proa/internal/node/httpget"
 	"github.com/proa-project/proa/internal/node/journal"
 	"github.com/proa-project/proa/internal/node/loop"
 	"github.com/proa-project/proa/internal/node/observe"
@@ -35,6 +37,7 @@ type Explanation = loop.Explanation
 type Agent struct {
 	cfg      Config
 	journal  *journal.Journal
+	history  *history.Files
 	observer *observe.Observer
 	loop     *loop.Loop    // from Run on
 	sender   *loop.Sender  // from Run on
@@ -56,7 +59,11 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{cfg: cfg, journal: j, observer: observe.New(cfg.Runtime), ready: make(chan struct{})}, nil
+	h, err := history.Open(cfg.historyDir())
+	if err != nil {
+		return nil, err
+	}
+	return &Agent{cfg: cfg, journal: j, history: h, observer: observe.New(cfg.Runtime), ready: make(chan struct{})}, nil
 }
 
 // Run runs the pods until ctx ends, and returns when nothing of the agent is at
@@ -119,13 +126,18 @@ func (a *Agent) compose(ctx context.Context, runtimeName string, kept map[types.
 		Node:    a.nodeFacts, Userns: userns, PodsDir: a.cfg.podsDir(), Event: recorder.Record, Delete: a.deleteObject,
 		HTTP: hookClient(), Clock: a.cfg.Clock,
 	})
+	stored, err := a.history.Load(a.cfg.Clock.Now().Add(-loop.KeepGone))
+	if err != nil {
+		a.cfg.Log.Warn("part of the pods' histories is lost", "err", err)
+	}
 	memories := map[types.UID]podlife.Memory{}
 	for uid, e := range kept {
 		memories[uid] = e.Memory
 	}
 	a.loop, err = loop.New(loop.Config{
 		Observer: a.observer, Executor: executor, Journal: a.journal, Events: recorder, Statuses: a.sender,
-		Probes: a.cfg.Probes, Mirrors: a.cfg.Mirrors, Node: a.cfg.Node, HostIPs: a.cfg.HostIPs, Changed: a.weighBurstable,
+		Histories: a.history, Stored: stored,
+		Probes: a.cfg.Probes, Mirrors: a.cfg.Mirrors, Node: a.cfg.Node, Latest: a.latestNode, HostIPs: a.cfg.HostIPs, Guard: a.cfg.Guard, Changed: a.weighBurstable,
 		RuntimeName: runtimeName, RecursiveReadOnly: a.recursiveReadOnly(ctx), Policy: a.cfg.Policy, Clock: a.cfg.Clock, Log: a.cfg.Log,
 	}, memories)
 	return err
@@ -149,9 +161,10 @@ func (a *Agent) recursiveReadOnly(ctx context.Context) bool {
 // hookClient asks pods' own servers: their certificates are nobody's business,
 // and no connection is kept.
 func hookClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, Proxy: nil,
-	}}
+	return &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: httpget.TLS(), DisableKeepAlives: true},
+		CheckRedirect: httpget.SameHost,
+	}
 }
 
 // serve feeds the loop until ctx ends or a part fails.
@@ -185,6 +198,7 @@ func (a *Agent) serve(ctx context.Context, seen map[types.UID]observe.Snapshot, 
 		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) && wait(ctx, static) {
 			a.endLeftovers(ctx, seen, kept)
 			a.endMirrors(ctx)
+			a.loop.EndHistories()
 			a.complete.Store(true)
 		}
 	})
@@ -213,7 +227,10 @@ func wait(ctx context.Context, c <-chan struct{}) bool {
 func (a *Agent) nodeFacts() container.Node {
 	n := container.Node{
 		Name: a.cfg.NodeName, IPs: a.cfg.HostIPs(), ClusterDomain: a.cfg.ClusterDomain, ClusterDNS: a.cfg.ClusterDNS,
-		LogDir: a.cfg.logDir(), SeccompDir: a.cfg.SeccompDir,
+		LogDir: a.cfg.logDir(), SeccompDir: a.cfg.SeccompDir, Thermal: thermal(), Limits: a.cfg.Limits,
+	}
+	if c, ok := a.cfg.Cgroups.(interface{ Features() (v2, swap bool) }); ok {
+		n.CgroupV2, n.SwapControl = c.Features()
 	}
 	if b, err := os.ReadFile(a.cfg.ResolvConf); a.cfg.ResolvConf != "" && err == nil {
 		n.Resolver = container.ParseResolver(string(b))
@@ -223,9 +240,18 @@ func (a *Agent) nodeFacts() container.Node {
 	}
 	if node := a.cfg.Node(); node != nil {
 		n.Allocatable, n.MemoryBytes = node.Status.Allocatable, node.Status.Capacity.Memory().Value()
+		if swap := node.Status.NodeInfo.Swap; swap != nil && swap.Capacity != nil {
+			n.SwapBytes = *swap.Capacity
+		}
 	}
 	return n
 }
+
+// thermal is the CPUs' heat in sysfs; the machine's CPUs do not change.
+var thermal = sync.OnceValue(func() []string {
+	paths, _ := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle") // the pattern is good
+	return paths
+})
 
 // deleteObject completes a graceful deletion: the last status first, then this
 // very object, no other of its name.
@@ -307,6 +333,14 @@ func (a *Agent) Evict(uid types.UID, reason, message string, grace time.Duration
 	if a.running() {
 		a.loop.Evict(uid, podlife.Want{Reason: reason, Message: message, Grace: grace})
 	}
+}
+
+// Told returns when the API has the newest status of the pod, or ctx ended.
+func (a *Agent) Told(ctx context.Context, uid types.UID) error {
+	if !a.running() {
+		return nil
+	}
+	return a.sender.Flush(ctx, uid)
 }
 
 func (a *Agent) running() bool {

@@ -174,6 +174,22 @@ func TestRejectsWhatDoesNotFit(t *testing.T) {
 	})
 }
 
+// TestAsksForTheNodeBeforeItRejects: who set a label and who bound a pod by it may
+// both have been faster than the news of the label.
+func TestAsksForTheNodeBeforeItRejects(t *testing.T) {
+	f := newFixture(t)
+	labelled := testNode.DeepCopy()
+	labelled.Labels = map[string]string{"disk": "ssd"}
+	if err := f.client.Tracker().Add(labelled); err != nil {
+		t.Fatal(err)
+	}
+	f.start()
+	p := pod("choosy", v1.Container{Name: "app"})
+	p.Spec.NodeSelector = map[string]string{"disk": "ssd"}
+	f.create(p)
+	f.eventually("Running", func() bool { return f.get("choosy").Status.Phase == v1.PodRunning })
+}
+
 // TestSurvivesItsOwnDeath: the containers go on, an end that came meanwhile is
 // told with its code, a pod that was deleted meanwhile is ended.
 func TestSurvivesItsOwnDeath(t *testing.T) {

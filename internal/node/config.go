@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"github.com/proa-project/proa/internal/node/container"
 	"github.com/proa-project/proa/internal/node/execute"
 	"github.com/proa-project/proa/internal/node/podlife"
 )
@@ -37,6 +38,9 @@ type Config struct {
 	// HostIPs are the node's addresses, at most one a family, the primary first.
 	HostIPs func() []string
 
+	// Guard may refuse a pod that fits (pressure, shutdown, sysctls); nil takes all.
+	Guard func(*v1.Pod) *podlife.Admission
+
 	// DataDir holds pods' folders, logs and the journal (D of the whole system).
 	DataDir    string
 	SeccompDir string // of Localhost profiles; default DataDir/seccomp
@@ -47,6 +51,7 @@ type Config struct {
 	ResolvConf    string
 
 	Policy podlife.Policy // zero: podlife.DefaultPolicy
+	Limits container.LimitPolicy
 	Clock  clock.WithTicker
 	Log    *slog.Logger
 }
@@ -94,3 +99,4 @@ func (c *Config) Validate() error {
 func (c *Config) podsDir() string    { return filepath.Join(c.DataDir, "pods") }
 func (c *Config) logDir() string     { return filepath.Join(c.DataDir, "log", "pods") }
 func (c *Config) journalDir() string { return filepath.Join(c.DataDir, "node", "pods") }
+func (c *Config) historyDir() string { return filepath.Join(c.DataDir, "node", "history") }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +40,8 @@ type fixture struct {
 	cgroups *fakeCgroups
 	probes  *fakeProbes
 	dir     string
+	source  Source  // of static pods; nil: none
+	mirrors Mirrors // nil: none
 
 	agent   *Agent
 	kill    func()
@@ -69,7 +73,7 @@ func (f *fixture) start() {
 	factory := informers.NewSharedInformerFactory(f.client, 0)
 	agent, err := New(Config{
 		NodeName: "node", Client: f.client, Informers: factory, Runtime: cri.InProcess(f.runtime), Images: f.runtime,
-		Volumes: f.volumes, Probes: f.probes, Cgroups: f.cgroups,
+		Volumes: f.volumes, Probes: f.probes, Cgroups: f.cgroups, Source: f.source, Mirrors: f.mirrors,
 		Node: func() *v1.Node { return testNode }, HostIPs: func() []string { return []string{"192.168.1.2"} },
 		DataDir: f.dir, ClusterDNS: []string{"10.96.0.10"}, Policy: f.policy, Clock: f.clock,
 		Log: slog.New(slog.NewTextHandler(testWriter{f.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -261,6 +265,8 @@ func (c *fakeCgroups) Ensure(pod *v1.Pod, _ *runtimeapi.LinuxContainerResources)
 	return nil
 }
 
+func (c *fakeCgroups) MemoryUsage(*v1.Pod) (uint64, error) { return 0, nil }
+
 func (c *fakeCgroups) Remove(uid types.UID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -316,3 +322,32 @@ func (p *fakeProbes) send(uid types.UID, kind podlife.ProbeKind, v podlife.Verdi
 	})
 	return true
 }
+
+// sendAny sends a result about the first probed container of a pod.
+func (p *fakeProbes) sendAny(uid types.UID, kind podlife.ProbeKind, v podlife.Verdict) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.pods[uid]
+	if len(list) == 0 || p.sink == nil {
+		return false
+	}
+	p.sink(podlife.ProbeResult{
+		UID: uid, Container: list[0].Name, ContainerID: list[0].ID, Kind: kind, Verdict: v, Attempt: v, Output: "made up", Run: 1, Threshold: 1, At: time.Now(),
+	})
+	return true
+}
+
+// passAll lets every probe pass.
+func (p *fakeProbes) passAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for uid, list := range p.pods {
+		for _, c := range list {
+			for _, kind := range []podlife.ProbeKind{podlife.Startup, podlife.Readiness} {
+				p.sink(podlife.ProbeResult{UID: uid, Container: c.Name, ContainerID: c.ID, Kind: kind, Verdict: podlife.Success, Attempt: podlife.Success, Run: 1, Threshold: 1, At: time.Now()})
+			}
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -20,7 +20,7 @@ func (p prober) Run(ctx context.Context, sink func(podlife.ProbeResult)) error {
 	return p.runner.Run(ctx, func(r probe.Result) {
 		sink(podlife.ProbeResult{
 			UID: r.UID, Container: r.Container, ContainerID: r.ContainerID, Kind: podlife.ProbeKind(r.Kind),
-			Verdict: podlife.Verdict(r.Verdict), Attempt: podlife.Verdict(r.Attempt), Output: r.Output,
+			Verdict: podlife.Verdict(r.Verdict), Attempt: podlife.Verdict(r.Attempt), Warning: r.Warning, Output: r.Output,
 			Run: r.Run, Threshold: r.Threshold, At: r.At,
 		})
 	})

@@ -1,7 +1,7 @@
 // Package pki is a cluster's certificate authority and the keys it hands out.
 //
-// Everything lives in one folder (0700, files 0600): ca.crt and ca.key, the
-// service-account signing key sa.key. Serving and client certificates are made
+// Everything lives in one folder (0700, files 0600): ca.crt and ca.key, the same of
+// front-proxy-ca, the service-account signing key sa.key. Serving and client certificates are made
 // in memory at every start, so there is nothing else to renew or to leak; only
 // the administrator's kubeconfig carries a client certificate on disk.
 package pki
@@ -38,28 +38,41 @@ const (
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	// ServiceAccountKey signs service-account tokens.
+	// ServiceAccountKey signs service-account tokens; nil of a proxies' authority.
 	ServiceAccountKey *ecdsa.PrivateKey
 }
 
 // Open loads the authority kept in dir, or makes a new one there.
 func Open(dir string) (*Authority, error) {
+	a, err := open(dir, "ca", "proa-ca")
+	if err != nil {
+		return nil, err
+	}
+	if a.ServiceAccountKey, err = loadOrMakeKey(filepath.Join(dir, "sa.key")); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// OpenProxy is Open for the authority of those who may ask on behalf of others.
+// It is another one, so that no client certificate is ever taken for theirs.
+func OpenProxy(dir string) (*Authority, error) {
+	return open(dir, "front-proxy-ca", "proa-front-proxy-ca")
+}
+
+func open(dir, file, commonName string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open certificate authority: %w", err)
 	}
-	saKey, err := loadOrMakeKey(filepath.Join(dir, "sa.key"))
+	key, err := loadOrMakeKey(filepath.Join(dir, file+".key"))
 	if err != nil {
 		return nil, err
 	}
-	key, err := loadOrMakeKey(filepath.Join(dir, "ca.key"))
+	cert, err := loadOrMakeCA(filepath.Join(dir, file+".crt"), commonName, key)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := loadOrMakeCA(filepath.Join(dir, "ca.crt"), key)
-	if err != nil {
-		return nil, err
-	}
-	return &Authority{cert: cert, key: key, ServiceAccountKey: saKey}, nil
+	return &Authority{cert: cert, key: key}, nil
 }
 
 // CertPEM is the authority's own certificate.
@@ -128,36 +141,36 @@ func certPEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-func loadOrMakeCA(path string, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func loadOrMakeCA(path, commonName string, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeCA(path, key)
+		return makeCA(path, commonName, key)
 	}
 	if err != nil {
 		return nil, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, fmt.Errorf("%s holds no PEM certificate; restore it, or remove the folder's ca.* files to start a new authority", path)
+		return nil, fmt.Errorf("%s holds no PEM certificate; restore it, or remove it and its key to start a new authority", path)
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("parse %s: %w", path, err)
 	}
 	if !key.PublicKey.Equal(cert.PublicKey) {
-		return nil, fmt.Errorf("%s does not belong to the ca.key beside it", path)
+		return nil, fmt.Errorf("%s does not belong to the key beside it", path)
 	}
 	return cert, nil
 }
 
-func makeCA(path string, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+func makeCA(path, commonName string, key *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	number, err := serial()
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          number,
-		Subject:               pkix.Name{CommonName: "proa-ca"},
+		Subject:               pkix.Name{CommonName: commonName},
 		NotBefore:             time.Now().Add(-skew),
 		NotAfter:              time.Now().Add(caLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,

@@ -29,6 +29,8 @@ type Cluster struct {
 	Data   string
 	Port   int
 	Args   []string // more flags of `proa up`
+	// Manifests is the folder of static pods, and not the machine's own one.
+	Manifests string
 }
 
 // New settles on a data folder below dir and a free port; nothing runs yet.
@@ -48,7 +50,9 @@ func New(dir string) (*Cluster, error) {
 		return nil, err
 	}
 	defer l.Close()
-	return &Cluster{Binary: binary, Data: filepath.Join(dir, "data"), Port: l.Addr().(*net.TCPAddr).Port}, nil
+	c := &Cluster{Binary: binary, Data: filepath.Join(dir, "data"), Port: l.Addr().(*net.TCPAddr).Port, Manifests: filepath.Join(dir, "manifests")}
+	c.Args = []string{"--pod-manifest-path", c.Manifests}
+	return c, os.MkdirAll(c.Manifests, 0o755)
 }
 
 // ID is in the name of everything that the kernel sees of the cluster.

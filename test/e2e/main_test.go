@@ -13,7 +13,6 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/proa-project/proa/internal/runtime/images/imagetest"
 	"github.com/proa-project/proa/internal/runtime/images/registrytest"
 	"github.com/proa-project/proa/test/cluster"
 )
@@ -76,20 +75,16 @@ func startRegistries() (err error) {
 	if private, err = registrytest.Run(registrytest.Options{Username: "user", Password: "secret"}); err != nil {
 		return err
 	}
-	busybox, err := imagetest.Busybox()
+	images, err := testImages()
 	if err != nil {
 		return err
 	}
-	nginx, err := imagetest.Nginx()
-	if err != nil {
-		return err
-	}
-	for name, image := range map[string]*imagetest.Built{"library/busybox:1.28": busybox, "library/nginx:1.14.2": nginx} {
+	for name, image := range images {
 		if _, err := registry.Upload(name, image); err != nil {
 			return err
 		}
 	}
-	_, err = private.Upload("team/app:1", busybox)
+	_, err = private.Upload("team/app:1", images["library/busybox:1.28"])
 	return err
 }
 
@@ -112,6 +107,9 @@ func leftovers(c *cluster.Cluster) string {
 	for file, what := range map[string]string{"/proc/self/mountinfo": "mount", "/proc/net/dev": "link"} {
 		data, _ := os.ReadFile(file)
 		for line := range strings.Lines(string(data)) {
+			if strings.Contains(line, " "+c.Data+" ") {
+				continue // a disk that the test brought along
+			}
 			if strings.Contains(line, c.Data) || strings.Contains(line, c.ID()) {
 				found = append(found, what+": "+line)
 			}

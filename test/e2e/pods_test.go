@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -187,14 +188,19 @@ spec:
     volumeMounts: [{name: v, mountPath: /v}]
 `)
 	s.ready("polite")
-	follow := make(chan string, 1)
-	go func() {
-		out, _ := s.cluster.Kubectl(t.Context(), "-n", s.namespace, "logs", "-f", "polite")
-		follow <- out
-	}()
+	// Open before the deletion: the pod's end takes less time than a client's start.
+	follow, err := s.client.CoreV1().Pods(s.namespace).GetLogs("polite", &v1.PodLogOptions{Follow: true}).Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer follow.Close()
 	s.kubectl("delete", "pod", "polite", "--wait=false")
 	s.gone("polite")
-	s.contains(<-follow, "hook first")
+	said, err := io.ReadAll(follow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.contains(string(said), "hook first")
 }
 
 func TestP7_HostPortAndHostNetwork(t *testing.T) {

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,12 +38,23 @@ func begin(t *testing.T) *session {
 		if t.Failed() {
 			out, _ := shared.Kubectl(context.Background(), "-n", s.namespace, "describe", "pods")
 			t.Log(out)
+			t.Log(tail(filepath.Join(shared.Data, "log", "proa.log"), 30), tail(filepath.Join(shared.Data, "log", "keeper.log"), 30))
 		}
 		_ = client.CoreV1().Namespaces().Delete(context.Background(), s.namespace, metav1.DeleteOptions{})
 	})
 	// The account that pods run as comes a moment later.
 	s.awaitAccount()
 	return s
+}
+
+// tail is the end of a log.
+func tail(file string, lines int) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return file + ":\n" + strings.Join(all[max(0, len(all)-lines):], "\n") + "\n"
 }
 
 func (s *session) awaitAccount() {

@@ -15,13 +15,25 @@ import (
 	"github.com/proa-project/proa/test/cluster"
 )
 
-// alone is a session on a cluster of its own, for tests that kill it.
-func alone(t *testing.T) *session {
+// alone is a session on a cluster of its own, for tests that kill it; settings
+// are its node's configuration.
+func alone(t *testing.T, settings ...string) *session {
 	t.Helper()
 	c, err := newCluster(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, content := range settings {
+		if err := os.WriteFile(filepath.Join(c.Data, "kubelet.yaml"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return onCluster(t, c)
+}
+
+// onCluster is a session on a cluster that runs for the test.
+func onCluster(t *testing.T, c *cluster.Cluster) *session {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := c.Down(context.Background(), true); err != nil {
 			t.Error(err)

@@ -130,3 +130,15 @@ func TestDecidersArePure(t *testing.T) {
 		}
 	}
 }
+
+// The suite that judges proa needs upstream's source; it has a module of its own,
+// so that nothing else can come to lean on it.
+func TestUpstreamIsKnownToTheConformanceModuleAlone(t *testing.T) {
+	for _, p := range list(t, "-test", "./...") {
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "k8s.io/kubernetes/") {
+				t.Errorf("%s depends on %s", p.ImportPath, dep)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package layout
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -45,4 +46,51 @@ func TestMakeTwice(t *testing.T) {
 	if target, err := os.Readlink(filepath.Join(l.Data, "run")); err != nil || target != l.Run {
 		t.Errorf("run leads to %q, %v", target, err)
 	}
+}
+
+func TestALinkOnTheWayToAFolderThatIsNotThereYet(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := For(filepath.Join(dir, "link", "new", "cluster"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(before.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	after, err := For(filepath.Join(dir, "link", "new", "cluster"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before != after {
+		t.Errorf("%v before the folder was made, %v after", before, after)
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	l, err := For(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	make := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(l.Data, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(when string, want ...string) {
+		t.Helper()
+		got, err := l.Strangers()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, %v, want %q", when, got, err, want)
+		}
+	}
+	make("registries.yaml")
+	expect("a new cluster's settings")
+	make("thesis.tex")
+	expect("somebody's folder", "thesis.tex")
+	make("cluster.json")
+	expect("a cluster's folder")
 }

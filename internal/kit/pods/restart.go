@@ -9,21 +9,39 @@ import (
 // ShouldRestart reports whether a container that ended with the exit code is
 // started again: by its first rule that matches, else by its own policy, else by the pod's.
 func ShouldRestart(c *v1.Container, pod v1.RestartPolicy, exitCode int32) bool {
-	policy := v1.ContainerRestartPolicy(pod)
-	if c.RestartPolicy != nil {
-		if slices.ContainsFunc(c.RestartPolicyRules, func(r v1.ContainerRestartRule) bool { return matches(r, exitCode) }) {
-			return true // restarting is all that a rule can ask for
-		}
-		policy = *c.RestartPolicy
+	if _, ok := RestartRule(c, exitCode); ok {
+		return true // restarting is all that a rule can ask for
 	}
-	switch policy {
-	case v1.ContainerRestartPolicyNever:
+	switch RestartPolicy(c, pod) {
+	case v1.RestartPolicyNever:
 		return false
-	case v1.ContainerRestartPolicyOnFailure:
+	case v1.RestartPolicyOnFailure:
 		return exitCode != 0
 	default:
 		return true
 	}
+}
+
+// RestartPolicy is the container's own, or the pod's.
+func RestartPolicy(c *v1.Container, pod v1.RestartPolicy) v1.RestartPolicy {
+	if c.RestartPolicy != nil {
+		return v1.RestartPolicy(*c.RestartPolicy)
+	}
+	return pod
+}
+
+// RestartRule is the first of the container's rules that matches the exit code.
+// Rules count only beside a policy of the container's own.
+func RestartRule(c *v1.Container, exitCode int32) (rule v1.ContainerRestartRule, ok bool) {
+	if c.RestartPolicy == nil {
+		return rule, false
+	}
+	for _, r := range c.RestartPolicyRules {
+		if matches(r, exitCode) {
+			return r, true
+		}
+	}
+	return rule, false
 }
 
 // RestartsAll reports whether a container's end may restart all containers of the pod.

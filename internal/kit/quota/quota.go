@@ -85,7 +85,7 @@ func Claim(c *v1.PersistentVolumeClaim) v1.ResourceList {
 	if class != "" {
 		used[v1.ResourceName(class+classSuffix)+v1.ResourcePersistentVolumeClaims] = one()
 	}
-	if q, asks := c.Spec.Resources.Requests[v1.ResourceStorage]; asks {
+	if q, asks := storageOf(c); asks {
 		used[v1.ResourceRequestsStorage] = q
 		if class != "" {
 			used[v1.ResourceName(class+classSuffix)+v1.ResourceRequestsStorage] = q
@@ -94,25 +94,53 @@ func Claim(c *v1.PersistentVolumeClaim) v1.ResourceList {
 	return used
 }
 
-// Matches says that a pod is one of those that a quota is about.
-func Matches(q *v1.ResourceQuota, p *v1.Pod) bool {
-	for _, s := range q.Spec.Scopes {
-		if !inScope(p, v1.ScopedResourceSelectorRequirement{ScopeName: s, Operator: v1.ScopeSelectorOpExists}) {
+// storageOf a claim is what it asks for, or what a larger expansion that was
+// given up may have taken; in whole bytes, as quotas count.
+func storageOf(c *v1.PersistentVolumeClaim) (resource.Quantity, bool) {
+	q, asks := c.Spec.Resources.Requests[v1.ResourceStorage]
+	if !asks {
+		return q, false
+	}
+	if allocated, has := c.Status.AllocatedResources[v1.ResourceStorage]; has && allocated.Cmp(q) > 0 {
+		q = allocated
+	}
+	q = q.DeepCopy()
+	q.RoundUp(0)
+	return q, true
+}
+
+// MatchesPod says that a pod is one of those that a quota is about.
+func MatchesPod(q *v1.ResourceQuota, p *v1.Pod) bool {
+	return matches(q, func(r v1.ScopedResourceSelectorRequirement) bool { return PodInScope(p, r) })
+}
+
+// MatchesClaim says that a claim is one of those that a quota is about.
+func MatchesClaim(q *v1.ResourceQuota, c *v1.PersistentVolumeClaim) bool {
+	return matches(q, func(r v1.ScopedResourceSelectorRequirement) bool { return ClaimInScope(c, r) })
+}
+
+func matches(q *v1.ResourceQuota, in func(v1.ScopedResourceSelectorRequirement) bool) bool {
+	for _, r := range Scopes(q) {
+		if !in(r) {
 			return false
 		}
 	}
-	if q.Spec.ScopeSelector == nil {
-		return true
+	return true
+}
+
+// Scopes that an object must be in to count for a quota.
+func Scopes(q *v1.ResourceQuota) (all []v1.ScopedResourceSelectorRequirement) {
+	for _, s := range q.Spec.Scopes {
+		all = append(all, v1.ScopedResourceSelectorRequirement{ScopeName: s, Operator: v1.ScopeSelectorOpExists})
 	}
-	return !slices.ContainsFunc(q.Spec.ScopeSelector.MatchExpressions, func(r v1.ScopedResourceSelectorRequirement) bool { return !inScope(p, r) })
+	if q.Spec.ScopeSelector != nil {
+		all = append(all, q.Spec.ScopeSelector.MatchExpressions...)
+	}
+	return all
 }
 
-// Scoped says that a quota is about some pods only, and about nothing but pods.
-func Scoped(q *v1.ResourceQuota) bool {
-	return len(q.Spec.Scopes) > 0 || q.Spec.ScopeSelector != nil && len(q.Spec.ScopeSelector.MatchExpressions) > 0
-}
-
-func inScope(p *v1.Pod, r v1.ScopedResourceSelectorRequirement) bool {
+// PodInScope says that a pod is in one scope.
+func PodInScope(p *v1.Pod, r v1.ScopedResourceSelectorRequirement) bool {
 	switch r.ScopeName {
 	case v1.ResourceQuotaScopeTerminating:
 		return p.Spec.ActiveDeadlineSeconds != nil
@@ -133,6 +161,32 @@ func inScope(p *v1.Pod, r v1.ScopedResourceSelectorRequirement) bool {
 func bestEffort(p *v1.Pod) bool { return pods.ComputeQOSClass(p) == v1.PodQOSBestEffort }
 
 func ofClass(p *v1.Pod, r v1.ScopedResourceSelectorRequirement) bool {
+	return selects(r, p.Spec.PriorityClassName)
+}
+
+// ClaimInScope says that a claim is in one scope. While its attributes change it
+// is of the class that it leaves and of the one that it goes to.
+func ClaimInScope(c *v1.PersistentVolumeClaim, r v1.ScopedResourceSelectorRequirement) bool {
+	if r.ScopeName != v1.ResourceQuotaScopeVolumeAttributesClass {
+		return false
+	}
+	var classes []string
+	for _, name := range []*string{c.Spec.VolumeAttributesClassName, c.Status.CurrentVolumeAttributesClassName} {
+		if name != nil && *name != "" {
+			classes = append(classes, *name)
+		}
+	}
+	if m := c.Status.ModifyVolumeStatus; m != nil && m.TargetVolumeAttributesClassName != "" {
+		classes = append(classes, m.TargetVolumeAttributesClassName)
+	}
+	if len(classes) == 0 {
+		return selects(r, "")
+	}
+	return slices.ContainsFunc(classes, func(class string) bool { return selects(r, class) })
+}
+
+// selects says that a requirement on a class is met by one; "" is none.
+func selects(r v1.ScopedResourceSelectorRequirement, class string) bool {
 	operator := map[v1.ScopeSelectorOperator]selection.Operator{
 		v1.ScopeSelectorOpIn: selection.In, v1.ScopeSelectorOpNotIn: selection.NotIn,
 		v1.ScopeSelectorOpExists: selection.Exists, v1.ScopeSelectorOpDoesNotExist: selection.DoesNotExist,
@@ -142,8 +196,8 @@ func ofClass(p *v1.Pod, r v1.ScopedResourceSelectorRequirement) bool {
 		return false
 	}
 	set := labels.Set{}
-	if p.Spec.PriorityClassName != "" {
-		set[string(r.ScopeName)] = p.Spec.PriorityClassName
+	if class != "" {
+		set[string(r.ScopeName)] = class
 	}
 	return requirement.Matches(set)
 }

@@ -93,7 +93,7 @@ func TestMatches(t *testing.T) {
 		"class is not to be": {classes(v1.ScopeSelectorOpDoesNotExist), pod(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if Matches(c.quota, c.pod) != c.want {
+			if MatchesPod(c.quota, c.pod) != c.want {
 				t.Errorf("matches: %v", !c.want)
 			}
 		})

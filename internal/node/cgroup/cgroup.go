@@ -38,7 +38,12 @@ type Tree struct {
 	v2   bool
 	// dirs are the hierarchies by controller (v1), or the one (v2, "").
 	dirs map[string]string
+	pids int64 // at most in a pod; 0 = no limit
 }
+
+// LimitPIDs says how many processes and threads a pod may have; 0 = no limit. To
+// be called before any Ensure.
+func (t *Tree) LimitPIDs(most int64) { t.pids = most }
 
 // Open finds the hierarchies below root (normally /sys/fs/cgroup) and makes the
 // inner cgroups of base.
@@ -69,6 +74,16 @@ func Open(root, base string) (*Tree, error) {
 	return t, t.write("cpu", t.base+"/besteffort", cpuShares(t.v2, 2))
 }
 
+// Features tells which version this is, and whether it limits swap.
+func (t *Tree) Features() (v2, swap bool) {
+	file := filepath.Join(t.dirs["memory"], "memory.memsw.limit_in_bytes")
+	if t.v2 {
+		file = filepath.Join(t.root, t.base, "memory.swap.max")
+	}
+	_, err := os.Stat(file)
+	return t.v2, err == nil
+}
+
 // Parent is the cgroup of a pod, as the runtime wants it: its containers go below.
 func (t *Tree) Parent(pod *v1.Pod) string {
 	dir := "pod" + string(pod.UID)
@@ -90,7 +105,13 @@ func (t *Tree) Ensure(pod *v1.Pod, r *runtimeapi.LinuxContainerResources) error 
 	if err := t.delegate(dir); err != nil {
 		return err
 	}
-	return t.set(dir, r)
+	if err := t.set(dir, r); err != nil {
+		return err
+	}
+	if t.pids == 0 {
+		return nil
+	}
+	return t.write("pids", dir, setting{"pids.max", strconv.FormatInt(t.pids, 10)})
 }
 
 func (t *Tree) set(dir string, r *runtimeapi.LinuxContainerResources) error {
@@ -102,6 +123,19 @@ func (t *Tree) set(dir string, r *runtimeapi.LinuxContainerResources) error {
 // SetBurstable weighs all Burstable pods together by the sum of their requests.
 func (t *Tree) SetBurstable(shares int64) error {
 	return t.write("cpu", t.base+"/burstable", cpuShares(t.v2, shares))
+}
+
+// MemoryUsage of all processes of the pod, in bytes.
+func (t *Tree) MemoryUsage(pod *v1.Pod) (uint64, error) {
+	hierarchy, file := t.dirs["memory"], "memory.usage_in_bytes"
+	if t.v2 {
+		hierarchy, file = t.dirs[""], "memory.current"
+	}
+	b, err := os.ReadFile(filepath.Join(hierarchy, t.Parent(pod), file))
+	if err != nil {
+		return 0, fmt.Errorf("memory usage of pod: %w", err)
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
 
 // Remove deletes the pod's cgroup with all (empty ones) below it, in every

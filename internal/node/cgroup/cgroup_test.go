@@ -22,6 +22,7 @@ func TestV1(t *testing.T) {
 		t.Fatal(err)
 	}
 	tree := open(t, root)
+	tree.LimitPIDs(77)
 	pod := burstable()
 	if err := tree.Ensure(pod, limits); err != nil {
 		t.Fatal(err)
@@ -34,6 +35,7 @@ func TestV1(t *testing.T) {
 		"cpu" + dir + "/cpu.shares":                 "512",
 		"cpu" + dir + "/cpu.cfs_quota_us":           "50000",
 		"memory" + dir + "/memory.limit_in_bytes":   "1000",
+		"pids" + dir + "/pids.max":                  "77",
 		"cpu/proa-x/kubepods/besteffort/cpu.shares": "2",
 	})
 	if got, err := tree.Present(); err != nil || len(got) != 1 || got[0] != "u1" {

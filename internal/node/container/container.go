@@ -15,6 +15,7 @@ type Input struct {
 	ImageUser ImageUser
 	Env       *Env
 	Mounts    []*runtimeapi.Mount
+	Devices   []*runtimeapi.Device
 	Userns    *runtimeapi.UserNamespace
 	TargetID  string // container whose PID namespace an ephemeral container joins
 	Grace     int64  // of the pod, seconds
@@ -34,7 +35,8 @@ func Config(pod *v1.Pod, c *v1.Container, node Node, in Input) (*runtimeapi.Cont
 		Args:        expandAll(c.Args, in.Env),
 		WorkingDir:  c.WorkingDir,
 		Envs:        keyValues(in.Env),
-		Mounts:      in.Mounts,
+		Mounts:      mapped(in.Mounts, in.Userns),
+		Devices:     in.Devices,
 		Labels:      containerLabels(pod, c),
 		Annotations: containerAnnotations(c, in),
 		LogPath:     LogPath(c.Name, in.Attempt),
@@ -47,6 +49,15 @@ func Config(pod *v1.Pod, c *v1.Container, node Node, in Input) (*runtimeapi.Cont
 			SecurityContext: security,
 		},
 	}, nil
+}
+
+// mapped shows the owners of volumes as the pod's user namespace has them: root
+// in the pod owns what root does on the node.
+func mapped(mounts []*runtimeapi.Mount, userns *runtimeapi.UserNamespace) []*runtimeapi.Mount {
+	for _, m := range mounts {
+		m.UidMappings, m.GidMappings = userns.GetUids(), userns.GetGids()
+	}
+	return mounts
 }
 
 func keyValues(env *Env) []*runtimeapi.KeyValue {

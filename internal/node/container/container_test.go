@@ -1,8 +1,10 @@
 package container
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -173,7 +175,11 @@ func TestResolver(t *testing.T) {
 		pod := testPod()
 		pod.Spec.DNSPolicy = v1.DNSClusterFirst
 		change(&pod.Spec)
-		return resolverOf(pod, testNode())
+		got, left := resolverOf(pod, testNode())
+		if left != nil {
+			t.Errorf("left out: %v", left)
+		}
+		return got
 	}
 	cluster := Resolver{Servers: []string{"10.2.0.10"}, Searches: []string{"shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "example.org"}, Options: []string{"ndots:5"}}
 	for name, c := range map[string]struct {
@@ -195,6 +201,20 @@ func TestResolver(t *testing.T) {
 		if d := cmp.Diff(c.want, config(c.change)); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
+	}
+}
+
+func TestOmittedDNS(t *testing.T) {
+	pod := testPod()
+	pod.Spec.DNSPolicy = v1.DNSNone
+	pod.Spec.DNSConfig = &v1.PodDNSConfig{Nameservers: []string{"1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"}}
+	for i := range 33 {
+		pod.Spec.DNSConfig.Searches = append(pod.Spec.DNSConfig.Searches, fmt.Sprintf("s%d", i))
+	}
+	got := OmittedDNS(pod, testNode())
+	if len(got) != 2 || got[0] != "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 1.1.1.1 2.2.2.2 3.3.3.3" ||
+		!strings.HasSuffix(got[1], " s30 s31") {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -244,6 +264,58 @@ func TestResources(t *testing.T) {
 	pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: "free"})
 	if got := PodResources(pod); got.CpuQuota != 0 || got.MemoryLimitInBytes != 0 {
 		t.Errorf("a pod with a container that has no limit has a limit: %v", got)
+	}
+}
+
+func TestResourcesOfTheHost(t *testing.T) {
+	pod := testPod()
+	c := &pod.Spec.Containers[0]
+	c.Resources.Limits = v1.ResourceList{v1.ResourceMemory: resource.MustParse("1Gi"), "hugepages-2Mi": resource.MustParse("4Mi")}
+	node := testNode()
+	node.Allocatable = v1.ResourceList{"hugepages-2Mi": resource.MustParse("8Mi"), "hugepages-1Gi": {}, v1.ResourceCPU: resource.MustParse("1")}
+	node.SwapControl = true
+	got := Resources(pod, c, node)
+	if got.MemorySwapLimitInBytes != 1<<30 || got.Unified != nil {
+		t.Errorf("v1: %v", got)
+	}
+	huge := got.HugepageLimits
+	if len(huge) != 2 || huge[0].PageSize != "1GB" || huge[0].Limit != 0 || huge[1].PageSize != "2MB" || huge[1].Limit != 4<<20 {
+		t.Errorf("huge pages: %v", huge)
+	}
+	node.CgroupV2 = true
+	if got := Resources(pod, c, node); got.MemorySwapLimitInBytes != 0 || got.Unified["memory.swap.max"] != "0" || got.Unified["memory.oom.group"] != "1" {
+		t.Errorf("v2: %v", got)
+	}
+	node.SwapBytes, node.Limits = node.MemoryBytes/2, LimitPolicy{LimitedSwap: true, OneProcessOOM: true}
+	c.Resources.Requests = v1.ResourceList{v1.ResourceMemory: resource.MustParse("512Mi")}
+	if got := Resources(pod, c, node); got.Unified["memory.swap.max"] != strconv.Itoa(256<<20) || got.Unified["memory.oom.group"] != "" {
+		t.Errorf("v2 with limited swap: %v", got)
+	}
+	node.SwapControl, node.Limits = false, LimitPolicy{}
+	if got := Resources(pod, c, node); len(got.Unified) != 1 {
+		t.Errorf("v2 without control of swap: %v", got)
+	}
+}
+
+func TestResourcesOfThePod(t *testing.T) {
+	pod := testPod()
+	pod.Spec.Containers = append(pod.Spec.Containers, v1.Container{Name: "second"})
+	pod.Spec.Resources = &v1.ResourceRequirements{
+		Requests: v1.ResourceList{v1.ResourceMemory: resource.MustParse("2Gi")},
+		Limits:   v1.ResourceList{v1.ResourceCPU: resource.MustParse("2"), v1.ResourceMemory: resource.MustParse("3Gi")},
+	}
+	own, open := &pod.Spec.Containers[0], &pod.Spec.Containers[1]
+	own.Resources.Limits = v1.ResourceList{v1.ResourceCPU: resource.MustParse("1")}
+	own.Resources.Requests = v1.ResourceList{v1.ResourceMemory: resource.MustParse("1Gi")}
+	if got := Resources(pod, own, testNode()); got.CpuQuota != 100_000 || got.CpuShares != 1024 || got.MemoryLimitInBytes != 3<<30 {
+		t.Errorf("with a CPU limit of its own: %v", got)
+	}
+	if got := Resources(pod, open, testNode()); got.CpuQuota != 200_000 || got.CpuShares != 2048 || got.MemoryLimitInBytes != 3<<30 {
+		t.Errorf("without limits: %v", got)
+	}
+	// The gigabyte that no container asks for is half each one's.
+	if first, second := Resources(pod, own, testNode()), Resources(pod, open, testNode()); first.OomScoreAdj != 625 || second.OomScoreAdj != 875 {
+		t.Errorf("scores %d and %d", first.OomScoreAdj, second.OomScoreAdj)
 	}
 }
 

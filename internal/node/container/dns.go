@@ -45,20 +45,44 @@ func ParseResolver(data string) Resolver {
 	return r
 }
 
-// resolver of a pod, by its dnsPolicy and dnsConfig.
-func resolverOf(pod *v1.Pod, node Node) Resolver {
+// resolverOf is what the pod gets, and what it wanted and does not get for the limits.
+func resolverOf(pod *v1.Pod, node Node) (got Resolver, left []string) {
+	return wantedResolver(pod, node).fit()
+}
+
+// wantedResolver of a pod, by its dnsPolicy and dnsConfig.
+func wantedResolver(pod *v1.Pod, node Node) Resolver {
 	r := policyResolver(pod, node)
 	if c := pod.Spec.DNSConfig; c != nil {
 		r.Servers = union(r.Servers, c.Nameservers)
 		r.Searches = union(r.Searches, c.Searches)
 		r.Options = mergeOptions(r.Options, c.Options)
 	}
-	r.Servers = r.Servers[:min(len(r.Servers), maxNameservers)]
-	r.Searches = r.Searches[:min(len(r.Searches), maxSearches)]
+	return r
+}
+
+// fit keeps to the limits. What is left out is told in upstream's words.
+func (r Resolver) fit() (fitting Resolver, left []string) {
+	servers, searches := len(r.Servers), len(r.Searches)
+	r.Servers = r.Servers[:min(servers, maxNameservers)]
+	r.Searches = r.Searches[:min(searches, maxSearches)]
 	for len(strings.Join(r.Searches, " ")) > maxSearchLength {
 		r.Searches = r.Searches[:len(r.Searches)-1]
 	}
-	return r
+	if len(r.Servers) < servers {
+		left = append(left, "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "+strings.Join(r.Servers, " "))
+	}
+	if len(r.Searches) < searches {
+		left = append(left, "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "+strings.Join(r.Searches, " "))
+	}
+	return r, left
+}
+
+// OmittedDNS says what of its name resolution a pod does not get, for the limits
+// that resolvers have.
+func OmittedDNS(pod *v1.Pod, node Node) []string {
+	_, left := resolverOf(pod, node)
+	return left
 }
 
 func policyResolver(pod *v1.Pod, node Node) Resolver {
@@ -113,6 +137,6 @@ func mergeOptions(have []string, own []v1.PodDNSConfigOption) []string {
 }
 
 func dnsConfig(pod *v1.Pod, node Node) *runtimeapi.DNSConfig {
-	r := resolverOf(pod, node)
+	r, _ := resolverOf(pod, node)
 	return &runtimeapi.DNSConfig{Servers: r.Servers, Searches: r.Searches, Options: r.Options}
 }

@@ -19,9 +19,27 @@ type Node struct {
 	HostsFile     string   // contents of the node's own /etc/hosts, for pods with hostNetwork
 	Allocatable   v1.ResourceList
 	MemoryBytes   int64 // capacity, for oom_score_adj
+	CgroupV2      bool
+	SwapControl   bool  // the memory controller limits swap too
+	SwapBytes     int64 // capacity
+	Limits        LimitPolicy
 
 	LogDir     string // D/log/pods
 	SeccompDir string // where Localhost profiles are
+	// Thermal are files of the CPUs' heat, by which one can tell what others
+	// compute; hidden like maskedPaths.
+	Thermal []string
+}
+
+// LimitPolicy is how the node's owner wants containers held back; the zero value
+// is the stock one, but for seccomp.
+type LimitPolicy struct {
+	// LimitedSwap lets burstable containers swap, in proportion to their requests.
+	LimitedSwap bool
+	// OneProcessOOM kills only the process that ran out of memory, with cgroup v2 too.
+	OneProcessOOM bool
+	// NoSeccompDefault leaves containers that name no seccomp profile without one.
+	NoSeccompDefault bool
 }
 
 // fieldValue resolves a fieldRef of the environment.

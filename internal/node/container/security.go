@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -99,7 +100,7 @@ func securityContext(pod *v1.Pod, c *v1.Container, node Node, in Input) (*runtim
 		Apparmor:                 appArmorProfile(sc),
 	}
 	if sc.ProcMount == nil || *sc.ProcMount != v1.UnmaskedProcMount {
-		out.MaskedPaths, out.ReadonlyPaths = maskedPaths, readonlyPaths
+		out.MaskedPaths, out.ReadonlyPaths = slices.Concat(maskedPaths, node.Thermal), readonlyPaths
 	}
 	if in.TargetID != "" { // an ephemeral container in its target's PID namespace
 		out.NamespaceOptions.Pid, out.NamespaceOptions.TargetId = runtimeapi.NamespaceMode_TARGET, in.TargetID
@@ -193,6 +194,9 @@ func seccompProfile(sc *v1.SecurityContext, node Node) (*runtimeapi.SecurityProf
 			ProfileType:  runtimeapi.SecurityProfile_Localhost,
 			LocalhostRef: filepath.Join(node.SeccompDir, *p.LocalhostProfile),
 		}, nil
+	}
+	if p == nil && node.Limits.NoSeccompDefault {
+		return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}, nil
 	}
 	return &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}, nil
 }

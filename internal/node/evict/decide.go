@@ -52,7 +52,9 @@ type Eviction struct {
 }
 
 // urgency is the order of signals: memory kills at once, disks fill slowly.
-var urgency = map[Signal]int{MemoryAvailable: 0, PIDAvailable: 1, NodeFSAvailable: 2, NodeFSInodesFree: 3}
+var urgency = map[Signal]int{
+	MemoryAvailable: 0, PIDAvailable: 1, NodeFSAvailable: 2, NodeFSInodesFree: 3, ImageFSAvailable: 4, ImageFSInodesFree: 5,
+}
 
 // Decide makes one turn's decision.
 func Decide(in Input) Output {
@@ -83,7 +85,7 @@ func Decide(in Input) Output {
 	return out
 }
 
-func onDisk(s Signal) bool { return s == NodeFSAvailable || s == NodeFSInodesFree }
+func onDisk(s Signal) bool { return signalCondition[s] == v1.NodeDiskPressure }
 
 func evictOverLimit(pods []Pod) []Eviction {
 	var out []Eviction
@@ -118,7 +120,7 @@ func message(p *Pod, t *Threshold, o Observation) string {
 	name := signalResource[t.Signal]
 	var b strings.Builder
 	fmt.Fprintf(&b, "The node was low on resource: %s. ", name)
-	fmt.Fprintf(&b, "Threshold quantity: %s, available: %s. ", quantity(name, t.value(o.Capacity)), quantity(name, o.Available))
+	fmt.Fprintf(&b, "Threshold quantity: %s, available: %s. ", quantity(name, t.Of(o.Capacity)), quantity(name, o.Available))
 	for i := range p.Spec.Containers {
 		c := &p.Spec.Containers[i]
 		used, known := containerUse(p.Usage.Containers[c.Name], name)

@@ -48,7 +48,8 @@ func low(signal Signal, available, capacity int64) map[Signal]Observation {
 }
 
 func TestDecide(t *testing.T) {
-	soft := Threshold{Signal: MemoryAvailable, Quantity: resource.MustParse("200Mi"), Grace: time.Minute, MinReclaim: resource.MustParse("50Mi")}
+	soft := Threshold{Signal: MemoryAvailable, Amount: Amount{Quantity: resource.MustParse("200Mi")}, Grace: time.Minute,
+		MinReclaim: Amount{Quantity: resource.MustParse("50Mi")}}
 	static := pod("static", 900, 0, 0)
 	static.Annotations = map[string]string{"kubernetes.io/config.source": "file"}
 	patient := pod("patient", 50, 0, 0)
@@ -57,20 +58,20 @@ func TestDecide(t *testing.T) {
 		in   Input
 		want string
 	}{
-		"enough":            {Input{Thresholds: DefaultThresholds(), Signals: low(MemoryAvailable, 101*mi, 1000*mi)}, ""},
-		"low, pods unknown": {Input{Thresholds: DefaultThresholds(), Signals: low(MemoryAvailable, 99*mi, 1000*mi)}, "MemoryPressure measure"},
-		"low": {Input{Thresholds: DefaultThresholds(), Signals: low(MemoryAvailable, 99*mi, 1000*mi), Measured: true, Pods: []Pod{static, pod("a", 300, 100, 0)}},
+		"enough":            {Input{Thresholds: DefaultThresholds(false), Signals: low(MemoryAvailable, 101*mi, 1000*mi)}, ""},
+		"low, pods unknown": {Input{Thresholds: DefaultThresholds(false), Signals: low(MemoryAvailable, 99*mi, 1000*mi)}, "MemoryPressure measure"},
+		"low": {Input{Thresholds: DefaultThresholds(false), Signals: low(MemoryAvailable, 99*mi, 1000*mi), Measured: true, Pods: []Pod{static, pod("a", 300, 100, 0)}},
 			"MemoryPressure evict a 1s: The node was low on resource: memory. Threshold quantity: 100Mi, available: 99Mi. Container c was using 300Mi, request is 100Mi, has larger consumption of memory. "},
-		"nobody to evict":    {Input{Thresholds: DefaultThresholds(), Signals: low(MemoryAvailable, 1, 1000*mi), Measured: true, Pods: []Pod{static}}, "MemoryPressure"},
-		"disk, first images": {Input{Thresholds: DefaultThresholds(), Signals: low(NodeFSAvailable, 9, 100), Measured: true, Pods: []Pod{pod("a", 1, 0, 0)}}, "DiskPressure reclaim"},
-		"inodes, then pods": {Input{Thresholds: DefaultThresholds(), Signals: low(NodeFSInodesFree, 4, 100), Measured: true, Reclaimed: true, Pods: []Pod{pod("a", 1, 0, 0)}},
+		"nobody to evict":    {Input{Thresholds: DefaultThresholds(false), Signals: low(MemoryAvailable, 1, 1000*mi), Measured: true, Pods: []Pod{static}}, "MemoryPressure"},
+		"disk, first images": {Input{Thresholds: DefaultThresholds(false), Signals: low(NodeFSAvailable, 9, 100), Measured: true, Pods: []Pod{pod("a", 1, 0, 0)}}, "DiskPressure reclaim"},
+		"inodes, then pods": {Input{Thresholds: DefaultThresholds(false), Signals: low(NodeFSInodesFree, 4, 100), Measured: true, Reclaimed: true, Pods: []Pod{pod("a", 1, 0, 0)}},
 			"DiskPressure evict a 1s: The node was low on resource: inodes. Threshold quantity: 5, available: 4. "},
 		"soft, not long": {Input{Thresholds: []Threshold{soft}, Signals: low(MemoryAvailable, 150*mi, 1000*mi), Memory: Memory{MetSince: map[int]time.Time{0: now.Add(-59 * time.Second)}}}, "MemoryPressure"},
 		"soft, too long": {Input{Thresholds: []Threshold{soft}, Signals: low(MemoryAvailable, 150*mi, 1000*mi), Memory: Memory{MetSince: map[int]time.Time{0: now.Add(-time.Minute)}}, Measured: true, MaxSoftGrace: 30 * time.Second, Pods: []Pod{patient}},
 			"MemoryPressure evict patient 7s: The node was low on resource: memory. Threshold quantity: 200Mi, available: 150Mi. Container c was using 50Mi, request is 0, has larger consumption of memory. "},
 		"not yet reclaimed enough": {Input{Thresholds: []Threshold{soft}, Signals: low(MemoryAvailable, 220*mi, 1000*mi), Memory: Memory{MetSince: map[int]time.Time{0: now}}}, "MemoryPressure"},
-		"lingers":                  {Input{Thresholds: DefaultThresholds(), Signals: low(MemoryAvailable, 500*mi, 1000*mi), Transition: time.Minute, Memory: Memory{LastSeen: map[v1.NodeConditionType]time.Time{v1.NodeMemoryPressure: now.Add(-59 * time.Second)}}}, "MemoryPressure"},
-		"lingered long enough":     {Input{Thresholds: DefaultThresholds(), Signals: low(MemoryAvailable, 500*mi, 1000*mi), Transition: time.Minute, Memory: Memory{LastSeen: map[v1.NodeConditionType]time.Time{v1.NodeMemoryPressure: now.Add(-time.Minute)}}}, ""},
+		"lingers":                  {Input{Thresholds: DefaultThresholds(false), Signals: low(MemoryAvailable, 500*mi, 1000*mi), Transition: time.Minute, Memory: Memory{LastSeen: map[v1.NodeConditionType]time.Time{v1.NodeMemoryPressure: now.Add(-59 * time.Second)}}}, "MemoryPressure"},
+		"lingered long enough":     {Input{Thresholds: DefaultThresholds(false), Signals: low(MemoryAvailable, 500*mi, 1000*mi), Transition: time.Minute, Memory: Memory{LastSeen: map[v1.NodeConditionType]time.Time{v1.NodeMemoryPressure: now.Add(-time.Minute)}}}, ""},
 	} {
 		tc.in.Now = now
 		out := Decide(tc.in)
@@ -126,12 +127,12 @@ func TestDecideProperties(t *testing.T) {
 		for i := range rapid.IntRange(0, 8).Draw(t, "pods") {
 			pods = append(pods, pod(fmt.Sprint(i), rapid.Int64Range(0, 100).Draw(t, "used"), rapid.Int64Range(0, 100).Draw(t, "requested"), rapid.SampledFrom([]int32{-1, 0, 1, systemCritical}).Draw(t, "priority")))
 		}
-		in := Input{Now: now, Thresholds: DefaultThresholds(), Measured: rapid.Bool().Draw(t, "measured"), Reclaimed: rapid.Bool().Draw(t, "reclaimed"), Pods: pods, Signals: map[Signal]Observation{}}
+		in := Input{Now: now, Thresholds: DefaultThresholds(false), Measured: rapid.Bool().Draw(t, "measured"), Reclaimed: rapid.Bool().Draw(t, "reclaimed"), Pods: pods, Signals: map[Signal]Observation{}}
 		short := false
 		for _, th := range in.Thresholds {
 			o := Observation{Capacity: 1 << 40, Available: rapid.Int64Range(0, 1<<40).Draw(t, "left")}
 			in.Signals[th.Signal] = o
-			short = short || o.Available < th.value(o.Capacity)
+			short = short || o.Available < th.Of(o.Capacity)
 		}
 		out := Decide(in)
 		if (out.Short != "") != short || (len(out.Conditions) > 0) != short {
@@ -161,7 +162,7 @@ func TestManagerTurn(t *testing.T) {
 			return &statsapi.Summary{Pods: []statsapi.PodStats{{PodRef: statsapi.PodReference{UID: "victim"}, Memory: &statsapi.MemoryStats{WorkingSetBytes: ptr.To[uint64](300 * mi)}}}}, nil
 		},
 		Pods:     func() []*v1.Pod { return []*v1.Pod{victim.Pod} },
-		Evict:    func(e Eviction) { evicted = append(evicted, e.UID) },
+		Evict:    func(_ *v1.Pod, e Eviction) { evicted = append(evicted, e.UID) },
 		Pressure: func(c map[v1.NodeConditionType]bool) { conditions = append(conditions, len(c)) },
 	})
 	if err != nil {
@@ -178,5 +179,62 @@ func TestManagerTurn(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{1, 0}, conditions); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestParse(t *testing.T) {
+	type m = map[string]string
+	show := func(ts []Threshold) (out []string) {
+		for _, th := range ts {
+			line := fmt.Sprintf("%s<%d", th.Signal, th.Of(1000))
+			if th.Grace > 0 {
+				line += " for " + th.Grace.String()
+			}
+			if r := th.MinReclaim.Of(1000); r > 0 {
+				line += fmt.Sprintf(" +%d", r)
+			}
+			out = append(out, line)
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		in     Wanted
+		want   []string
+		errors []string
+	}{
+		"nothing said":        {in: Wanted{}, want: []string{"memory.available<104857600", "nodefs.available<100", "nodefs.inodesFree<50"}},
+		"images apart":        {in: Wanted{ImagesApart: true}, want: []string{"memory.available<104857600", "nodefs.available<100", "nodefs.inodesFree<50", "imagefs.available<150", "imagefs.inodesFree<50"}},
+		"hard replaces all":   {in: Wanted{Hard: m{"pid.available": "7"}}, want: []string{"pid.available<7"}},
+		"hard beside the old": {in: Wanted{Hard: m{"nodefs.available": "2.5%"}, KeepDefaults: true}, want: []string{"memory.available<104857600", "nodefs.available<25", "nodefs.inodesFree<50"}},
+		"switched off":        {in: Wanted{Hard: m{"memory.available": "0%"}}, want: nil},
+		"soft": {in: Wanted{Hard: m{"memory.available": "1"}, Soft: m{"memory.available": "2"}, SoftGrace: m{"memory.available": "1m30s"}, MinReclaim: m{"memory.available": "10%"}},
+			want: []string{"memory.available<1 +100", "memory.available<2 for 1m30s +100"}},
+		"wrong": {
+			in: Wanted{Hard: m{"memory.free": "1", "memory.available": "lots", "pid.available": "101%"}, Soft: m{"nodefs.available": "1"},
+				SoftGrace: m{"pid.available": "1m"}, MinReclaim: m{"nodefs.available": "-1"}},
+			errors: []string{
+				`evictionHard[memory.available]: Invalid value: "lots": must be a quantity like 100Mi, or a percentage like 10%`,
+				`evictionHard[memory.free]: Unsupported value: "memory.free"`,
+				`evictionHard[pid.available]: Invalid value: "101%": must be between 0% and 100%`,
+				`evictionSoftGracePeriod[nodefs.available]: Required value: a soft threshold needs one`,
+				`evictionSoftGracePeriod[pid.available]: Invalid value: "1m": there is no evictionSoft threshold of this signal`,
+				`evictionMinimumReclaim[nodefs.available]: Invalid value: "-1": must not be negative`,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, errs := Parse(tc.in)
+			if diff := cmp.Diff(tc.want, show(got)); diff != "" && len(tc.errors) == 0 {
+				t.Error(diff)
+			}
+			if len(errs) != len(tc.errors) {
+				t.Fatalf("%d errors, want %d: %v", len(errs), len(tc.errors), errs)
+			}
+			for i, want := range tc.errors {
+				if got := errs[i].Error(); !strings.HasPrefix(got, want) {
+					t.Errorf("error %q, want %q", got, want)
+				}
+			}
+		})
 	}
 }

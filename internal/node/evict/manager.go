@@ -26,7 +26,7 @@ type Config struct {
 	// Pods are the running pods of the node.
 	Pods func() []*v1.Pod
 	// Evict ends a pod for good.
-	Evict func(Eviction)
+	Evict func(*v1.Pod, Eviction)
 	// Reclaim gives up what the node can spare (unused images, dead containers); nil is nothing.
 	Reclaim func(context.Context) error
 	// Pressure is told of the node's conditions whenever they change.
@@ -55,7 +55,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, errors.New("eviction: Node, Summary, Pods, Evict and Pressure are needed")
 	}
 	if cfg.Thresholds == nil {
-		cfg.Thresholds = DefaultThresholds()
+		cfg.Thresholds = DefaultThresholds(false)
 	}
 	if cfg.Transition == 0 {
 		cfg.Transition = transition
@@ -165,8 +165,12 @@ func (m *Manager) evict(out Output) {
 		m.cfg.Log.Warn("short of a resource and no pod to evict", "resource", out.Short)
 	}
 	for _, eviction := range out.Evict {
-		m.cfg.Log.Info("pod evicted", "uid", eviction.UID, "message", eviction.Message)
-		m.cfg.Evict(eviction)
+		for _, pod := range m.cfg.Pods() {
+			if pod.UID == eviction.UID {
+				m.cfg.Log.Info("pod evicted", "namespace", pod.Namespace, "name", pod.Name, "message", eviction.Message)
+				m.cfg.Evict(pod, eviction)
+			}
+		}
 	}
 }
 

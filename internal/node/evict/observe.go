@@ -11,19 +11,27 @@ func SignalsOf(node *statsapi.NodeStats) map[Signal]Observation {
 	if m := node.Memory; m != nil && m.AvailableBytes != nil && m.WorkingSetBytes != nil {
 		out[MemoryAvailable] = Observation{Capacity: int64(*m.AvailableBytes + *m.WorkingSetBytes), Available: int64(*m.AvailableBytes)}
 	}
-	if f := node.Fs; f != nil {
-		if f.AvailableBytes != nil && f.CapacityBytes != nil {
-			out[NodeFSAvailable] = Observation{Capacity: int64(*f.CapacityBytes), Available: int64(*f.AvailableBytes)}
-		}
-		// Some file systems (btrfs) have no inodes to run out of.
-		if f.InodesFree != nil && f.Inodes != nil && *f.Inodes > 0 {
-			out[NodeFSInodesFree] = Observation{Capacity: int64(*f.Inodes), Available: int64(*f.InodesFree)}
-		}
+	addFS(out, node.Fs, NodeFSAvailable, NodeFSInodesFree)
+	if r := node.Runtime; r != nil {
+		addFS(out, r.ImageFs, ImageFSAvailable, ImageFSInodesFree)
 	}
 	if r := node.Rlimit; r != nil && r.MaxPID != nil && r.NumOfRunningProcesses != nil {
 		out[PIDAvailable] = Observation{Capacity: *r.MaxPID, Available: *r.MaxPID - *r.NumOfRunningProcesses}
 	}
 	return out
+}
+
+func addFS(out map[Signal]Observation, f *statsapi.FsStats, bytes, pieces Signal) {
+	if f == nil {
+		return
+	}
+	if f.AvailableBytes != nil && f.CapacityBytes != nil {
+		out[bytes] = Observation{Capacity: int64(*f.CapacityBytes), Available: int64(*f.AvailableBytes)}
+	}
+	// Some file systems (btrfs) have no inodes to run out of.
+	if f.InodesFree != nil && f.Inodes != nil && *f.Inodes > 0 {
+		out[pieces] = Observation{Capacity: int64(*f.Inodes), Available: int64(*f.InodesFree)}
+	}
 }
 
 // PodsOf joins pods and what the summary says that they use.

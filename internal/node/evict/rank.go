@@ -48,7 +48,7 @@ func rank(pods []Pod, signal Signal) []Pod {
 	slices.SortStableFunc(out, func(a, b Pod) int {
 		over := func(p *Pod) int64 { return excess(p, signal) }
 		exceeds := 0
-		if signal == MemoryAvailable || signal == NodeFSAvailable {
+		if requestable(signal) {
 			exceeds = -cmp.Compare(sign(over(&a)), sign(over(&b)))
 		}
 		return cmp.Or(exceeds, cmp.Compare(priority(a.Pod), priority(b.Pod)), -cmp.Compare(over(&a), over(&b)), cmp.Compare(a.UID, b.UID))
@@ -65,15 +65,20 @@ func sign(n int64) int {
 
 // excess is the pod's use beyond its request; of inodes and processes there are no requests.
 func excess(p *Pod, signal Signal) int64 {
-	switch signal {
-	case MemoryAvailable:
+	switch signalResource[signal] {
+	case v1.ResourceMemory:
 		return p.Usage.Memory - request(p.Pod, v1.ResourceMemory)
-	case NodeFSAvailable:
+	case v1.ResourceEphemeralStorage:
 		return p.Usage.Disk - request(p.Pod, v1.ResourceEphemeralStorage)
-	case NodeFSInodesFree:
+	case "inodes":
 		return p.Usage.Inodes
 	}
 	return p.Usage.Processes
+}
+
+func requestable(signal Signal) bool {
+	r := signalResource[signal]
+	return r == v1.ResourceMemory || r == v1.ResourceEphemeralStorage
 }
 
 func request(pod *v1.Pod, name v1.ResourceName) int64 {

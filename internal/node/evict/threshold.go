@@ -17,6 +17,9 @@ const (
 	NodeFSAvailable  Signal = "nodefs.available"
 	NodeFSInodesFree Signal = "nodefs.inodesFree"
 	PIDAvailable     Signal = "pid.available"
+	// Of the file system that images lie on.
+	ImageFSAvailable  Signal = "imagefs.available"
+	ImageFSInodesFree Signal = "imagefs.inodesFree"
 )
 
 // Observation is how much there is and is left of a signal, in bytes or pieces.
@@ -24,58 +27,72 @@ type Observation struct {
 	Capacity, Available int64
 }
 
+// Amount is a quantity, or the Fraction of the capacity where it isn't 0.
+type Amount struct {
+	Quantity resource.Quantity
+	Fraction float64
+}
+
+// Of is the amount where there is so much in all.
+func (a *Amount) Of(capacity int64) int64 {
+	if a.Fraction > 0 {
+		return int64(float64(capacity) * a.Fraction)
+	}
+	return a.Quantity.Value()
+}
+
 // Threshold is when a signal is a reason to act.
 type Threshold struct {
 	Signal Signal
-	// Quantity, or the Fraction of the capacity where it isn't 0, that must be left.
-	Quantity resource.Quantity
-	Fraction float64
+	// Amount must be left.
+	Amount
 	// Grace is how long the signal must stay below; 0 is a hard threshold.
 	Grace time.Duration
 	// MinReclaim is what must be left beyond the threshold before it counts as no longer met.
-	MinReclaim resource.Quantity
+	MinReclaim Amount
 }
 
-// DefaultThresholds are upstream's.
-func DefaultThresholds() []Threshold {
-	return []Threshold{
-		{Signal: MemoryAvailable, Quantity: resource.MustParse("100Mi")},
-		{Signal: NodeFSAvailable, Fraction: 0.10},
-		{Signal: NodeFSInodesFree, Fraction: 0.05},
+// DefaultThresholds are upstream's. Those of images are for images on a file system
+// of their own: else they would only raise those of the node's.
+func DefaultThresholds(imagesApart bool) []Threshold {
+	out := []Threshold{
+		{Signal: MemoryAvailable, Amount: Amount{Quantity: resource.MustParse("100Mi")}},
+		{Signal: NodeFSAvailable, Amount: Amount{Fraction: 0.10}},
+		{Signal: NodeFSInodesFree, Amount: Amount{Fraction: 0.05}},
 	}
-}
-
-// value is the amount that must be left.
-func (t *Threshold) value(capacity int64) int64 {
-	if t.Fraction > 0 {
-		return int64(float64(capacity) * t.Fraction)
+	if imagesApart {
+		out = append(out, Threshold{Signal: ImageFSAvailable, Amount: Amount{Fraction: 0.15}}, Threshold{Signal: ImageFSInodesFree, Amount: Amount{Fraction: 0.05}})
 	}
-	return t.Quantity.Value()
+	return out
 }
 
 // met tells whether too little is left. One that was met before stays so until MinReclaim is left beyond it.
 func (t *Threshold) met(o Observation, before bool) bool {
-	limit := t.value(o.Capacity)
+	limit := t.Of(o.Capacity)
 	if before {
-		limit += t.MinReclaim.Value()
+		limit += t.MinReclaim.Of(o.Capacity)
 	}
 	return o.Available < limit
 }
 
 // signalResource names what a signal is of, as messages and pod specs have it.
 var signalResource = map[Signal]v1.ResourceName{
-	MemoryAvailable:  v1.ResourceMemory,
-	NodeFSAvailable:  v1.ResourceEphemeralStorage,
-	NodeFSInodesFree: "inodes",
-	PIDAvailable:     "pids",
+	MemoryAvailable:   v1.ResourceMemory,
+	NodeFSAvailable:   v1.ResourceEphemeralStorage,
+	NodeFSInodesFree:  "inodes",
+	ImageFSAvailable:  v1.ResourceEphemeralStorage,
+	ImageFSInodesFree: "inodes",
+	PIDAvailable:      "pids",
 }
 
 // signalCondition is the node's condition for a signal.
 var signalCondition = map[Signal]v1.NodeConditionType{
-	MemoryAvailable:  v1.NodeMemoryPressure,
-	NodeFSAvailable:  v1.NodeDiskPressure,
-	NodeFSInodesFree: v1.NodeDiskPressure,
-	PIDAvailable:     v1.NodePIDPressure,
+	MemoryAvailable:   v1.NodeMemoryPressure,
+	NodeFSAvailable:   v1.NodeDiskPressure,
+	NodeFSInodesFree:  v1.NodeDiskPressure,
+	ImageFSAvailable:  v1.NodeDiskPressure,
+	ImageFSInodesFree: v1.NodeDiskPressure,
+	PIDAvailable:      v1.NodePIDPressure,
 }
 
 // Memory is what one turn tells the next; the zero value is none.

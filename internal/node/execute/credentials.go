@@ -14,22 +14,27 @@ import (
 )
 
 // credentials for the image from the pod's pull secrets, the closest match first.
-// A secret that is missing or can't be read is passed over: another may do, and
-// the registry's answer says what is wrong.
-func (e *Executor) credentials(ctx context.Context, pod *v1.Pod, image string) []*runtimeapi.AuthConfig {
-	var all []credential
+// A secret that can't be read is passed over, as another may do.
+func (e *Executor) credentials(ctx context.Context, pod *v1.Pod, image string) pullTry {
+	t := pullTry{image: image}
 	for _, ref := range pod.Spec.ImagePullSecrets {
-		secret, err := e.Objects.Secret(ctx, pod.Namespace, ref.Name)
-		if err != nil {
+		if ref.Name == "" {
 			continue
 		}
-		all = append(all, parseSecret(secret)...)
+		secret, err := e.Objects.Secret(ctx, pod.Namespace, ref.Name)
+		if err != nil {
+			t.missing = append(t.missing, ref.Name)
+			continue
+		}
+		t.secrets = append(t.secrets, parseSecret(secret)...)
 	}
-	return match(all, image)
+	t.fit = match(t.secrets, image)
+	return t
 }
 
 // credential is one entry of a docker config file.
 type credential struct {
+	secret   string // that it is from
 	registry string // host[:port][/path], "*" standing for a part of the host
 	auth     *runtimeapi.AuthConfig
 }
@@ -57,7 +62,7 @@ func parseSecret(s *v1.Secret) []credential {
 	}
 	var out []credential
 	for registry, entry := range entries {
-		out = append(out, credential{registry: normalize(registry), auth: entry.config()})
+		out = append(out, credential{secret: s.Name, registry: normalize(registry), auth: entry.config()})
 	}
 	return out
 }
@@ -86,7 +91,7 @@ func normalize(registry string) string {
 }
 
 // match picks what is for the image: same host, path a prefix; longest path first.
-func match(all []credential, image string) []*runtimeapi.AuthConfig {
+func match(all []credential, image string) []credential {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return nil
@@ -103,11 +108,7 @@ func match(all []credential, image string) []*runtimeapi.AuthConfig {
 		}
 		return strings.Compare(a.registry, b.registry)
 	})
-	var out []*runtimeapi.AuthConfig
-	for _, c := range fit {
-		out = append(out, c.auth)
-	}
-	return out
+	return fit
 }
 
 func matches(registry, repository string) bool {

@@ -23,6 +23,8 @@ import (
 type Cgroups interface {
 	Parent(pod *v1.Pod) string
 	Ensure(pod *v1.Pod, r *runtimeapi.LinuxContainerResources) error
+	// MemoryUsage of all processes of the pod, in bytes.
+	MemoryUsage(pod *v1.Pod) (uint64, error)
 	Remove(uid types.UID) error
 }
 
@@ -104,7 +106,7 @@ func (e *Executor) do(ctx context.Context, r Request) podlife.Outcome {
 		return e.startContainer(ctx, r)
 	case podlife.RunHook:
 		return done(e.runHook(ctx, r))
-	case podlife.ResizeContainer:
+	case podlife.ResizePod:
 		return done(e.resize(ctx, r))
 	case podlife.StopContainer:
 		return done(e.stopContainer(ctx, r))

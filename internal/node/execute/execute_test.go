@@ -2,10 +2,10 @@ package execute
 
 import (
 	"encoding/base64"
+	"errors"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 func TestWithTag(t *testing.T) {
@@ -42,7 +42,7 @@ func TestCredentials(t *testing.T) {
 	} {
 		var got []string
 		for _, a := range match(all, image) {
-			got = append(got, a.Username)
+			got = append(got, a.auth.Username)
 		}
 		if len(got) != len(want) {
 			t.Errorf("%s: got %v, want %v", image, got, want)
@@ -54,7 +54,7 @@ func TestCredentials(t *testing.T) {
 			}
 		}
 	}
-	if a := match(all, "registry.example/x"); len(a) != 1 || a[0].Password != "pa:ss" {
+	if a := match(all, "registry.example/x"); len(a) != 1 || a[0].auth.Password != "pa:ss" {
 		t.Errorf("password from auth: %v", a)
 	}
 	if got := parseSecret(&v1.Secret{Type: v1.SecretTypeDockerConfigJson, Data: map[string][]byte{v1.DockerConfigJsonKey: []byte("{")}}); got != nil {
@@ -62,18 +62,24 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-func TestHookURL(t *testing.T) {
-	pod := &v1.Pod{Status: v1.PodStatus{PodIP: "fd00::1"}}
-	c := &v1.Container{Ports: []v1.ContainerPort{{Name: "web", ContainerPort: 8080}}}
-	for want, a := range map[string]*v1.HTTPGetAction{
-		"http://[fd00::1]:8080/a?b=c": {Path: "a?b=c", Port: intstr.FromString("web")},
-		"https://host:1/":             {Host: "host", Scheme: v1.URISchemeHTTPS, Port: intstr.FromInt(1)},
+func TestPullHint(t *testing.T) {
+	for _, c := range []struct {
+		try  pullTry
+		err  string
+		want string
+	}{
+		{pullTry{image: "r.example/a"}, "unexpected status: 401 Unauthorized",
+			"r.example asks for a password: name a secret for it (kubectl create secret docker-registry) in the pod's imagePullSecrets"},
+		{pullTry{image: "r.example/a", secrets: []credential{{secret: "regcred", registry: "other.example"}}}, "pull access denied",
+			"r.example asks for a password: secret regcred is for other.example"},
+		{pullTry{image: "r.example/a", missing: []string{"regcred"}}, "401", "r.example asks for a password, and secret regcred can't be read: create it in the pod's namespace"},
+		{pullTry{image: "r.example/a", fit: []credential{{secret: "regcred"}}}, "403 Forbidden", "r.example refuses the password of secret regcred for this image"},
+		{pullTry{image: "nginx:9"}, "docker.io/library/nginx:9: not found", "docker.io has no such image or tag: check the name"},
+		{pullTry{image: "r.example:5000/a"}, "http: server gave HTTP response to HTTPS client", "r.example:5000 speaks HTTP: say so in registries.yaml"},
+		{pullTry{image: "r.example/a"}, "the moon is full", ""},
 	} {
-		if got, err := hookURL(pod, c, a); err != nil || got != want {
-			t.Errorf("got %q %v, want %q", got, err, want)
+		if got := c.try.hint(errors.New(c.err)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.err, got, c.want)
 		}
-	}
-	if _, err := hookURL(pod, c, &v1.HTTPGetAction{Port: intstr.FromString("none")}); err == nil {
-		t.Error("a port that the container does not have was found")
 	}
 }

@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/proa-project/proa/internal/node/httpget"
 	"github.com/proa-project/proa/internal/node/podlife"
 )
 
@@ -35,10 +32,10 @@ func (e *Executor) runHook(ctx context.Context, r Request) error {
 	case h.HTTPGet != nil:
 		return e.httpHook(ctx, r, c, h.HTTPGet)
 	case h.Sleep != nil:
-		return e.sleepHook(ctx, h.Sleep.Seconds)
+		return e.sleepHook(ctx, r, c, h.Sleep.Seconds)
 	}
 	// tcpSocket is accepted by the API, but never was a hook.
-	return errors.New("Cannot run handler: invalid handler")
+	return fmt.Errorf("Cannot run handler: invalid handler: %v", h)
 }
 
 func handlerOf(c *v1.Container, name podlife.HookName) (*v1.LifecycleHandler, error) {
@@ -74,77 +71,57 @@ func (e *Executor) execHook(ctx context.Context, r Request, c *v1.Container, a *
 
 // httpHook: any answer is a success, as upstream has it.
 func (e *Executor) httpHook(ctx context.Context, r Request, c *v1.Container, a *v1.HTTPGetAction) error {
-	fail := func(err error) error {
-		return fmt.Errorf("HTTP lifecycle hook (%s) for Container %q in Pod %q failed - error: %v", a.Path, c.Name, podName(r.Pod), err)
+	if err := e.ask(ctx, r.Pod, c, a); err != nil {
+		return fmt.Errorf("HTTP lifecycle hook (%s) for Container %q in Pod %q failed - error: %w", a.Path, c.Name, podName(r.Pod), err)
 	}
-	target, err := hookURL(r.Pod, c, a)
-	if err != nil {
-		return fail(err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return fail(err)
-	}
-	for _, h := range a.HTTPHeaders {
-		if strings.EqualFold(h.Name, "Host") {
-			req.Host = h.Value
-		}
-		req.Header.Add(h.Name, h.Value)
-	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", "kube-lifecycle")
-	}
-	resp, err := e.HTTP.Do(req)
-	if err != nil {
-		return fail(err)
-	}
-	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 10<<10) // so that the server can finish
 	return nil
 }
 
-func hookURL(pod *v1.Pod, c *v1.Container, a *v1.HTTPGetAction) (string, error) {
-	host := a.Host
-	if host == "" {
-		host = pod.Status.PodIP
+func (e *Executor) ask(ctx context.Context, pod *v1.Pod, c *v1.Container, a *v1.HTTPGetAction) error {
+	if a.Host == "" && pod.Status.PodIP == "" {
+		return errors.New("the pod has no address")
 	}
-	if host == "" {
-		return "", errors.New("the pod has no address")
-	}
-	port, err := portOf(c, a.Port)
+	request, err := httpget.Request(ctx, a, c, pod.Status.PodIP, "lifecycle")
 	if err != nil {
-		return "", err
+		return err
 	}
-	u, err := url.Parse("/" + strings.TrimPrefix(a.Path, "/"))
-	if err != nil {
-		return "", err
+	err = e.send(request)
+	if !answeredInClear(err) {
+		return err
 	}
-	u.Scheme, u.Host = "http", net.JoinHostPort(host, strconv.Itoa(port))
-	if a.Scheme == v1.URISchemeHTTPS {
-		u.Scheme = "https"
+	// Hooks with the scheme HTTPS used to be asked in clear, and manifests rely on it.
+	request = request.Clone(ctx)
+	request.URL.Scheme = "http"
+	request.Header.Del("Authorization")
+	if e.send(request) != nil {
+		return err
 	}
-	return u.String(), nil
+	e.Event(pod, podlife.Event{
+		Warning: true, Reason: "LifecycleHTTPFallback",
+		Message: fmt.Sprintf("request to HTTPS lifecycle hook %s got HTTP response, retry with HTTP succeeded", request.URL.Host),
+	})
+	return nil
 }
 
-func portOf(c *v1.Container, p intstr.IntOrString) (int, error) {
-	if p.Type == intstr.Int {
-		return int(p.IntVal), nil
+func (e *Executor) send(request *http.Request) error {
+	response, err := e.HTTP.Do(request)
+	if err != nil {
+		return err
 	}
-	for _, have := range c.Ports {
-		if have.Name == p.StrVal {
-			return int(have.ContainerPort), nil
-		}
-	}
-	if n, err := strconv.Atoi(p.StrVal); err == nil {
-		return n, nil
-	}
-	return 0, fmt.Errorf("container has no port %q", p.StrVal)
+	defer response.Body.Close()
+	_, _ = io.CopyN(io.Discard, response.Body, 10<<10) // so that the server can finish
+	return nil
 }
 
-func (e *Executor) sleepHook(ctx context.Context, seconds int64) error {
+func answeredInClear(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
+
+func (e *Executor) sleepHook(ctx context.Context, r Request, c *v1.Container, seconds int64) error {
 	select {
 	case <-ctx.Done():
-		return errors.New("container terminated before sleep hook finished")
+		return fmt.Errorf("Sleep lifecycle hook (%d) for Container %q in Pod %q failed - error: container terminated before sleep hook finished",
+			seconds, c.Name, podName(r.Pod))
 	case <-e.Clock.After(time.Duration(seconds) * time.Second):
 		return nil
 	}

@@ -35,7 +35,9 @@ func (e *Executor) pullImage(ctx context.Context, r Request) podlife.Outcome {
 		case resp.GetImage() != nil:
 			return podlife.Outcome{ImageRef: resp.Image.Id}
 		case policy == v1.PullNever:
-			return failed("ErrImageNeverPull", fmt.Errorf("Container image %q is not present with pull policy of Never", r.Action.Image))
+			out := failed("ErrImageNeverPull", fmt.Errorf("Container image %q is not present with pull policy of Never", r.Action.Image))
+			out.Hint = "bring it in with `proa image import`, or let imagePullPolicy be IfNotPresent"
+			return out
 		}
 	}
 	return e.pull(ctx, r, image)
@@ -48,15 +50,19 @@ func (e *Executor) pull(ctx context.Context, r Request, image *runtimeapi.ImageS
 	if err != nil {
 		return failed("ErrImagePull", err)
 	}
+	try := e.credentials(ctx, r.Pod, image.Image)
 	var resp *runtimeapi.PullImageResponse
-	for _, auth := range append(e.credentials(ctx, r.Pod, image.Image), nil) {
-		resp, err = e.Images.PullImage(ctx, &runtimeapi.PullImageRequest{Image: image, Auth: auth, SandboxConfig: config})
+	for _, c := range append(try.fit, credential{}) { // the last one without a password
+		resp, err = e.Images.PullImage(ctx, &runtimeapi.PullImageRequest{Image: image, Auth: c.auth, SandboxConfig: config})
 		if err == nil {
 			break
 		}
 	}
 	if err != nil {
-		return pullFailed(image.Image, err)
+		e.tellMissing(r.Pod, try.missing)
+		out := pullFailed(image.Image, err)
+		out.Hint = try.hint(err)
+		return out
 	}
 	took := e.Clock.Since(begin)
 	out := podlife.Outcome{ImageRef: resp.ImageRef, Pulled: true, Took: took, Waited: took}
@@ -64,6 +70,14 @@ func (e *Executor) pull(ctx context.Context, r Request, image *runtimeapi.ImageS
 		out.ImageRef, out.ImageSize = status.Image.Id, status.Image.Size
 	}
 	return out
+}
+
+// tellMissing: a pull that failed may have done so for want of these secrets.
+func (e *Executor) tellMissing(pod *v1.Pod, secrets []string) {
+	if len(secrets) > 0 {
+		e.Event(pod, podlife.Event{Warning: true, Reason: "FailedToRetrieveImagePullSecret", Message: fmt.Sprintf(
+			"Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(secrets, ", "))})
+	}
 }
 
 // pullFailed: the CRI gives two failures a name, as the start of their text.

@@ -41,6 +41,13 @@ type Volumes interface {
 	Present() ([]types.UID, error)
 }
 
+// VolumeDevices is the optional ability of Volumes to give containers block
+// devices.
+type VolumeDevices interface {
+	// Devices lists what the container's volumeDevices come to; errors as of Mounts.
+	Devices(ctx context.Context, pod *v1.Pod, c *v1.Container) ([]*runtimeapi.Device, error)
+}
+
 // VolumeChanges is the optional ability of Volumes to tell that something a
 // pod's Setup failed on may work now (a ConfigMap appeared), so that the agent
 // tries again at once instead of after its back-off.

@@ -9,6 +9,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/proa-project/proa/internal/node/container"
+	"github.com/proa-project/proa/internal/node/podlife"
 )
 
 func (e *Executor) createSandbox(ctx context.Context, r Request) error {
@@ -22,6 +23,9 @@ func (e *Executor) createSandbox(ctx context.Context, r Request) error {
 	}
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return fmt.Errorf("make log folder: %w", err)
+	}
+	for _, omitted := range container.OmittedDNS(r.Pod, e.Node()) {
+		e.Event(r.Pod, podlife.Event{Warning: true, Reason: "DNSConfigForming", Message: omitted})
 	}
 	_, err = e.Runtime.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config, RuntimeHandler: handler})
 	return err

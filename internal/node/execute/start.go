@@ -14,10 +14,11 @@ import (
 )
 
 // startContainer creates and starts an instance, or only starts one that a crash
-// left created.
+// left created. It may be given up between these two, never in the midst of one.
 func (e *Executor) startContainer(ctx context.Context, r Request) podlife.Outcome {
-	if r.Action.Attempt > 0 { // the pod's limits may have changed since the last run
-		if err := e.ensureCgroup(r); err != nil {
+	whole := context.WithoutCancel(ctx)
+	if r.Action.Sized != nil { // the pod's cgroup has another size than this container may need
+		if err := e.Cgroups.Ensure(r.Pod, roomFor(r)); err != nil {
 			return failed("CreateContainerConfigError", err)
 		}
 	}
@@ -27,13 +28,20 @@ func (e *Executor) startContainer(ctx context.Context, r Request) podlife.Outcom
 		if err != nil {
 			return failed("CreateContainerConfigError", err)
 		}
-		resp, err := e.Runtime.CreateContainer(ctx, req)
+		if err := ctx.Err(); err != nil {
+			return failed("CreateContainerError", err)
+		}
+		resp, err := e.Runtime.CreateContainer(whole, req)
 		if err != nil {
 			return failed("CreateContainerError", err)
 		}
 		out.Created, out.ContainerID = true, resp.ContainerId
 	}
-	if _, err := e.Runtime.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: out.ContainerID}); err != nil {
+	err := ctx.Err()
+	if err == nil {
+		_, err = e.Runtime.StartContainer(whole, &runtimeapi.StartContainerRequest{ContainerId: out.ContainerID})
+	}
+	if err != nil {
 		out.Failed, out.Reason, out.Message = true, "RunContainerError", message(err)
 		return out
 	}
@@ -82,9 +90,13 @@ func (e *Executor) containerConfig(ctx context.Context, r Request, c *v1.Contain
 	if err != nil {
 		return nil, err
 	}
+	devices, err := e.devices(ctx, r.Pod, c)
+	if err != nil {
+		return nil, err
+	}
 	return container.Config(r.Pod, c, node, container.Input{
 		Attempt: int(r.Action.Attempt), Hash: podlife.HashContainer(c), ImageRef: r.Action.ImageRef, ImageUser: user,
-		Env: env, Mounts: mounts, Userns: userns, TargetID: target, Grace: grace(r.Pod),
+		Env: env, Mounts: mounts, Devices: devices, Userns: userns, TargetID: target, Grace: grace(r.Pod),
 	})
 }
 

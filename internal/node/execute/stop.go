@@ -24,10 +24,10 @@ func (e *Executor) stopContainer(ctx context.Context, r Request) error {
 	return ignoreNotFound(err)
 }
 
-// removeContainer removes an ended instance with its log.
+// removeContainer removes an ended instance, normally with its log.
 func (e *Executor) removeContainer(ctx context.Context, r Request) error {
 	_, err := e.Runtime.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: r.Action.ContainerID})
-	if err := ignoreNotFound(err); err != nil {
+	if err := ignoreNotFound(err); err != nil || r.Action.KeepLogs {
 		return err
 	}
 	return removeLogs(r)

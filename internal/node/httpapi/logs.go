@@ -19,7 +19,7 @@ import (
 )
 
 // endPoll is how often a container is asked whether it still runs while its log is followed and nothing comes.
-const endPoll = 500 * time.Millisecond
+const endPoll = 200 * time.Millisecond
 
 func (s *Server) containerLogs(w http.ResponseWriter, r *http.Request) {
 	opts, previous, err := logOptions(r.URL.Query(), time.Now())

@@ -3,6 +3,7 @@ package journal
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +19,7 @@ func TestSurvives(t *testing.T) {
 	e := Entry{UID: "u1", Namespace: "ns", Name: "p", Memory: podlife.Memory{Admitted: true, Containers: map[string]podlife.ContainerMemory{
 		"app": {NextAttempt: 3, BackOff: podlife.BackOff{Delay: 40}},
 	}}, Pod: &v1.PodSpec{Containers: []v1.Container{{Name: "app"}}}}
-	if err := j.Save(e); err != nil {
+	if _, err := j.Save(e); err != nil {
 		t.Fatal(err)
 	}
 	got, err := open(t, dir).Load()
@@ -39,11 +40,33 @@ func TestSurvives(t *testing.T) {
 	}
 }
 
+// TestRewritten: an entry that grows and shrinks, beyond what is written in place
+// too, is always the last one saved, also where its file was lost.
+func TestRewritten(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	for i, size := range []int{10, 100, 20, 2 * page, 10, 3 * page, 30} {
+		e := Entry{UID: "u", Name: strings.Repeat("n", size)}
+		if i == 2 {
+			if err := os.Remove(filepath.Join(dir, "u.json")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := j.Save(e); err != nil {
+			t.Fatal(err)
+		}
+		got, err := open(t, dir).Load()
+		if err != nil || got["u"].Name != e.Name {
+			t.Errorf("save %d: %d bytes came back, %v", i, len(got["u"].Name), err)
+		}
+	}
+}
+
 // TestTornFiles: whatever a crash left is set aside, and the good entries load.
 func TestTornFiles(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
-	if err := j.Save(Entry{UID: "good"}); err != nil {
+	if _, err := j.Save(Entry{UID: "good"}); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
@@ -68,7 +91,7 @@ func TestTornFiles(t *testing.T) {
 func TestUnsafeUID(t *testing.T) {
 	j := open(t, t.TempDir())
 	for _, uid := range []types.UID{"", "..", "a/b"} {
-		if err := j.Save(Entry{UID: uid}); err == nil {
+		if _, err := j.Save(Entry{UID: uid}); err == nil {
 			t.Errorf("saved %q", uid)
 		}
 	}

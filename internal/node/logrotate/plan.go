@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// stampLayout names a rotated log by when it was moved away; names sort by time.
+// stampLayout names a rotated log by when it was moved away, in UTC: names sort by time, in the night when clocks go back too.
 const stampLayout = "20060102-150405"
 
 // plan says what is to be done with the files beside a log before it is moved away once more.

@@ -123,7 +123,7 @@ func (r *Rotator) rotate(ctx context.Context, id, path string) error {
 	if err := r.makeRoom(path); err != nil {
 		return err
 	}
-	moved := path + "." + r.cfg.Now().Format(stampLayout)
+	moved := path + "." + r.cfg.Now().UTC().Format(stampLayout)
 	if err := os.Rename(path, moved); err != nil {
 		return err
 	}

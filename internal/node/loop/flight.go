@@ -35,9 +35,12 @@ func (w *worker) act(ctx context.Context, out podlife.Output) {
 	if len(out.Actions) == 0 {
 		return
 	}
-	pod := *w.pod
+	pod := *w.granted()
 	pod.Status = w.status
 	for _, a := range out.Actions {
+		if a.Kind == podlife.DeleteAPIObject {
+			w.loop.keep(w.pod, podlife.Memory{}) // before the scheduler may give the room to another
+		}
 		w.begin(ctx, execute.Request{Pod: &pod, Action: a, Observed: w.observed})
 	}
 }
@@ -81,7 +84,7 @@ func (w *worker) lookAfter() *observe.Snapshot {
 func inRuntime(k podlife.Kind) bool {
 	switch k {
 	case podlife.CreateSandbox, podlife.StopSandbox, podlife.RemoveSandbox, podlife.StartContainer,
-		podlife.StopContainer, podlife.RemoveContainer, podlife.ResizeContainer:
+		podlife.StopContainer, podlife.RemoveContainer, podlife.ResizePod:
 		return true
 	}
 	return false
@@ -90,6 +93,11 @@ func inRuntime(k podlife.Kind) bool {
 // land takes the end of an action in.
 func (w *worker) land(e end) {
 	a := e.outcome.Action
+	if f := w.flights[a.ID]; f != nil {
+		if s, kept := endOfFlight(f, e.outcome); kept {
+			w.ended(s)
+		}
+	}
 	delete(w.flights, a.ID)
 	w.see(e.snapshot)
 	if e.outcome.Failed {
@@ -121,7 +129,7 @@ func (w *worker) refreshVolumes(ctx context.Context) {
 		return
 	}
 	w.meta = now
-	pod := *w.pod
+	pod := *w.granted()
 	w.begin(ctx, execute.Request{Pod: &pod, Action: podlife.Action{
 		ID: id, Kind: podlife.MountVolumes, Why: "labels or annotations changed, which volumes may hold",
 	}})

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/proa-project/proa/internal/node/execute"
+	"github.com/proa-project/proa/internal/node/history"
 	"github.com/proa-project/proa/internal/node/journal"
 	"github.com/proa-project/proa/internal/node/observe"
 	"github.com/proa-project/proa/internal/node/podlife"
@@ -29,7 +30,8 @@ type Observer interface {
 
 // Journal keeps memories; *journal.Journal is one.
 type Journal interface {
-	Save(journal.Entry) error
+	// Save tells whether the entry is another than the last.
+	Save(journal.Entry) (changed bool, err error)
 	Remove(types.UID) error
 }
 
@@ -40,8 +42,9 @@ type Events interface {
 
 // Statuses sends statuses to the API, some time; *Sender is one.
 type Statuses interface {
-	// Set gives the newest status of the pod, whose object is as given.
-	Set(object *v1.Pod, status v1.PodStatus)
+	// Set gives the newest status of the pod, whose object is as given. One that
+	// passes will be followed by another in a moment.
+	Set(object *v1.Pod, status v1.PodStatus, passes bool)
 	Forget(uid types.UID)
 }
 
@@ -54,9 +57,19 @@ type Config struct {
 	Statuses Statuses
 	Probes   Probes
 	Mirrors  Mirrors // nil: no static pods
+	// Histories keeps what pods did over a restart (nil: nothing does); Stored is
+	// what it has kept.
+	Histories Histories
+	Stored    []history.Stored
 	// Node is asked at every admission and status.
-	Node    func() *v1.Node // nil result: not known yet, pods wait
+	Node func() *v1.Node // nil result: not known yet, pods wait
+	// Latest is the node as the API has it now, nil if it doesn't say. It is asked
+	// when the node seems to lack what a pod selects it by: who set the label and
+	// who bound the pod may both have been faster than the watch. nil: nobody is asked.
+	Latest  func() *v1.Node
 	HostIPs func() []string
+	// Guard may refuse a pod that fits, for the node's own reasons; nil takes all.
+	Guard func(*v1.Pod) *podlife.Admission
 	// Changed is told when the set of admitted pods changed (QoS cgroups).
 	Changed           func(admitted []*v1.Pod)
 	RuntimeName       string
@@ -92,6 +105,8 @@ type Loop struct {
 	workers  map[types.UID]*worker
 	memories map[types.UID]podlife.Memory // from the journal, until the pod's goroutine begins
 	admitted map[types.UID]*v1.Pod        // they take room on the node
+	anew     map[types.UID]bool           // static pods that run again, until their mirrors are made anew
+	resizes  map[types.UID]*resizeRequest // that are not settled yet
 }
 
 // New makes a loop that remembers what the journal has.
@@ -101,8 +116,9 @@ func New(cfg Config, memories map[types.UID]podlife.Memory) (*Loop, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Loop{
-		cfg: cfg, records: newRecords(cfg.Clock), ctx: ctx, stop: stop,
-		workers: map[types.UID]*worker{}, memories: memories, admitted: map[types.UID]*v1.Pod{},
+		cfg: cfg, records: newRecords(cfg.Clock, cfg.Histories, cfg.Stored), ctx: ctx, stop: stop,
+		workers: map[types.UID]*worker{}, memories: memories, admitted: map[types.UID]*v1.Pod{}, anew: map[types.UID]bool{},
+		resizes: map[types.UID]*resizeRequest{},
 	}, nil
 }
 
@@ -161,11 +177,19 @@ func (l *Loop) mail(uid types.UID, birth *v1.Pod, f func(*mail)) bool {
 		if birth == nil || l.ctx.Err() != nil {
 			return false
 		}
-		w = newWorker(l, birth, l.memories[uid])
+		memory := l.memories[uid]
+		if podlife.IsStatic(birth) {
+			ended := memory.End != nil
+			memory = memory.Anew()
+			if ended && memory.End == nil {
+				l.anew[uid] = true
+			}
+		}
+		w = newWorker(l, birth, memory)
 		delete(l.memories, uid)
 		l.workers[uid] = w
 		if w.memory.Admitted && w.memory.End == nil {
-			l.admitted[uid] = birth
+			l.admitted[uid] = podlife.Allocated(birth, w.memory)
 		}
 		l.wg.Go(func() { w.run(l.ctx) })
 	}
@@ -191,31 +215,45 @@ func (l *Loop) admit(pod *v1.Pod) *podlife.Admission {
 	if node == nil {
 		return nil
 	}
-	l.mu.Lock()
-	others := make([]*v1.Pod, 0, len(l.admitted))
-	for uid, p := range l.admitted {
-		if uid != pod.UID {
-			others = append(others, p)
+	if l.cfg.Guard != nil {
+		if no := l.cfg.Guard(pod); no != nil {
+			return no
 		}
 	}
-	a := podlife.Fits(node, others, pod)
+	a := l.take(node, pod)
+	if a.Reason == podlife.ReasonNodeAffinity && l.cfg.Latest != nil {
+		if latest := l.cfg.Latest(); latest != nil {
+			a = l.take(latest, pod)
+		}
+	}
+	l.changed()
+	return &a
+}
+
+// take gives the pod its room on the node if it fits.
+func (l *Loop) take(node *v1.Node, pod *v1.Pod) podlife.Admission {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := podlife.Fits(node, l.others(pod.UID), pod)
 	if a.Admitted {
 		l.admitted[pod.UID] = pod
 	}
-	l.mu.Unlock()
-	l.changed()
-	return &a
+	return a
 }
 
 // keep updates the room that a pod takes: none once it has ended.
 func (l *Loop) keep(pod *v1.Pod, m podlife.Memory) {
 	l.mu.Lock()
 	_, had := l.admitted[pod.UID]
-	has := m.Admitted && m.End == nil
+	has := m.Admitted && m.End == nil && !m.Deleted
 	if has {
-		l.admitted[pod.UID] = pod
+		l.admitted[pod.UID] = l.reserved(pod, m)
 	} else {
 		delete(l.admitted, pod.UID)
+		delete(l.resizes, pod.UID)
+	}
+	if node := l.cfg.Node(); len(l.resizes) > 0 && node != nil {
+		l.settleResizes(node)
 	}
 	l.mu.Unlock()
 	if had != has {
@@ -255,6 +293,14 @@ func (l *Loop) Pods() []*v1.Pod {
 		}
 	}
 	return out
+}
+
+// EndHistories of pods that ended while the agent was down. Only to be called once
+// every pod that there is was given.
+func (l *Loop) EndHistories() {
+	if err := l.records.endUnknown(l.Known); err != nil {
+		l.cfg.Log.Warn("pod history not kept", "err", err)
+	}
 }
 
 // Why explains a pod by its name: the living one first, then those that are gone.

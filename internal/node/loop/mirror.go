@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"context"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -20,7 +19,7 @@ func (l *Loop) SetStatic(before, now []*v1.Pod) {
 	for _, p := range now {
 		still[p.UID] = true
 		l.Set(p)
-		l.wg.Go(func() { l.mirror(p) })
+		l.wg.Go(func() { l.mirror(p, l.isAnew(p.UID)) })
 	}
 	for _, p := range before {
 		if !still[p.UID] {
@@ -29,16 +28,25 @@ func (l *Loop) SetStatic(before, now []*v1.Pod) {
 	}
 }
 
-// SetMirror gives a mirror pod's object.
+// SetMirror gives a mirror pod's object. One that somebody is deleting waits for
+// the node, as every pod does: it goes at once, and comes back.
 func (l *Loop) SetMirror(mirror *v1.Pod) {
 	uid := types.UID(mirror.Annotations[podlife.AnnotationMirror])
 	l.mail(uid, nil, func(m *mail) { m.mirror, m.noMirror = mirror, false })
+	if mirror.DeletionTimestamp != nil {
+		l.renew(uid)
+	}
 }
 
 // MirrorGone: somebody deleted a mirror pod; it comes back while its pod lives.
 func (l *Loop) MirrorGone(mirror *v1.Pod) {
 	uid := types.UID(mirror.Annotations[podlife.AnnotationMirror])
 	l.mail(uid, nil, func(m *mail) { m.mirror, m.noMirror = nil, true })
+	l.renew(uid)
+}
+
+// renew makes the mirror of a static pod that is known here.
+func (l *Loop) renew(uid types.UID) {
 	l.mu.Lock()
 	w := l.workers[uid]
 	l.mu.Unlock()
@@ -46,18 +54,37 @@ func (l *Loop) MirrorGone(mirror *v1.Pod) {
 		return
 	}
 	if p := w.shown.Load(); p != nil {
-		l.wg.Go(func() { l.mirror(p) })
+		l.wg.Go(func() { l.mirror(p, false) })
 	}
 }
 
+// isAnew tells, once, whether the pod had ended in an earlier life of the agent
+// and runs again.
+func (l *Loop) isAnew(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.anew[uid]
+	delete(l.anew, uid)
+	return was
+}
+
 // mirror makes the mirror of a static pod, however long that takes, while the pod
-// is known.
-func (l *Loop) mirror(static *v1.Pod) {
+// is known. A pod that is anew needs another one than it had: a terminal phase
+// can't be taken back.
+func (l *Loop) mirror(static *v1.Pod, anew bool) {
 	if l.cfg.Mirrors == nil {
 		return
 	}
 	for l.ctx.Err() == nil && l.Known(static.UID) {
-		m, err := l.cfg.Mirrors.Ensure(l.ctx, static)
+		var m *v1.Pod
+		var err error
+		if anew {
+			err = l.cfg.Mirrors.Remove(l.ctx, static.UID, static.Namespace, static.Name)
+		}
+		if err == nil {
+			anew = false
+			m, err = l.cfg.Mirrors.Ensure(l.ctx, static)
+		}
 		if err == nil && m != nil {
 			l.mail(static.UID, nil, func(box *mail) { box.mirror, box.noMirror = m, false })
 			return
@@ -72,16 +99,23 @@ func (l *Loop) mirror(static *v1.Pod) {
 	}
 }
 
-// removeMirror deletes the mirror of a static pod that has ended.
+// removeMirror deletes the mirror of a static pod that has ended, however long
+// that takes.
 func (l *Loop) removeMirror(pod *v1.Pod) {
 	if l.cfg.Mirrors == nil || !podlife.IsStatic(pod) {
 		return
 	}
 	l.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(l.ctx, time.Minute)
-		defer cancel()
-		if err := l.cfg.Mirrors.Remove(ctx, pod.UID, pod.Namespace, pod.Name); err != nil {
-			l.cfg.Log.Warn("mirror pod not removed", "pod", pod.UID, "err", err)
+		for l.ctx.Err() == nil && !l.Known(pod.UID) {
+			err := l.cfg.Mirrors.Remove(l.ctx, pod.UID, pod.Namespace, pod.Name)
+			if err == nil {
+				return
+			}
+			l.cfg.Log.Warn("mirror pod not removed, will be tried again", "pod", pod.UID, "err", err)
+			select {
+			case <-l.ctx.Done():
+			case <-l.cfg.Clock.After(remirror):
+			}
 		}
 	})
 }

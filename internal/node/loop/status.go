@@ -2,7 +2,6 @@ package loop
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 )
@@ -22,6 +20,14 @@ import (
 const (
 	resendFirst = 200 * time.Millisecond
 	resendMost  = 10 * time.Second
+)
+
+// How long a status that is not pressing waits for a newer one: most pods run by
+// then, and one patch says it all. With a pod that takes its time there is one in a
+// second, as often as anybody looks.
+const (
+	lingerFirst = 250 * time.Millisecond
+	lingerMore  = time.Second
 )
 
 // Sender patches pods' statuses: one patch of a pod at a time, the latest status
@@ -42,8 +48,13 @@ type Sender struct {
 type letter struct {
 	object  *v1.Pod // newest version known, from the informer or a patch's answer
 	status  v1.PodStatus
+	passes  bool          // status will be followed by another in a moment
 	due     bool          // status is newer than what was sent
+	since   time.Time     // of being due
+	told    time.Time     // when something was sent last
+	last    bool          // the object's end waits: only what is pressing is sent, at once
 	sending bool          // a goroutine is at it
+	news    chan struct{} // holds a token when status or due changed
 	idle    chan struct{} // closed when sending ends
 }
 
@@ -55,23 +66,47 @@ func NewSender(ctx context.Context, client kubernetes.Interface, clk clock.Clock
 // Wait returns when nothing is under way any more, after ctx ended.
 func (s *Sender) Wait() { s.wg.Wait() }
 
-// Set gives the newest status of a pod.
-func (s *Sender) Set(object *v1.Pod, status v1.PodStatus) {
+// Set gives the newest status of a pod. One that passes (its container was ended to
+// be replaced, say) may wait for the next.
+func (s *Sender) Set(object *v1.Pod, status v1.PodStatus, passes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.pods[object.UID]
 	if l == nil {
-		l = &letter{object: object}
+		l = &letter{object: object, news: make(chan struct{}, 1)}
 		s.pods[object.UID] = l
 	}
 	if newer(object, l.object) {
 		l.object = object
 	}
-	l.status, l.due = status, true
+	if !l.due {
+		l.due, l.since = true, s.clock.Now()
+	}
+	l.status, l.passes = status, passes
+	l.ring()
 	if !l.sending && s.ctx.Err() == nil {
 		l.sending, l.idle = true, make(chan struct{})
 		s.wg.Go(func() { s.send(l) })
 	}
+}
+
+func (l *letter) ring() {
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
+// wait is how long the status may wait yet for a newer one.
+func (l *letter) wait(now time.Time) time.Duration {
+	if !l.passes && pressing(&l.object.Status, &l.status) {
+		return 0
+	}
+	until := l.since.Add(lingerFirst)
+	if next := l.told.Add(lingerMore); next.After(until) {
+		until = next
+	}
+	return until.Sub(now)
 }
 
 // Forget drops what is known of a pod that is gone.
@@ -80,17 +115,20 @@ func (s *Sender) Forget(uid types.UID) {
 	defer s.mu.Unlock()
 	if l := s.pods[uid]; l != nil {
 		l.due = false
+		l.ring()
 		delete(s.pods, uid)
 	}
 }
 
-// Flush returns when the newest status of the pod was sent, or ctx ended.
+// Flush returns when all that is pressing of the pod's newest status was sent, or
+// ctx ended. It is for the object's last moment: the rest is dropped.
 func (s *Sender) Flush(ctx context.Context, uid types.UID) error {
 	s.mu.Lock()
 	l := s.pods[uid]
 	var idle chan struct{}
 	if l != nil && l.sending {
-		idle = l.idle
+		idle, l.last = l.idle, true
+		l.ring()
 	}
 	s.mu.Unlock()
 	if idle == nil {
@@ -109,22 +147,30 @@ func (s *Sender) send(l *letter) {
 	wait := resendFirst
 	for {
 		s.mu.Lock()
-		if !l.due || s.ctx.Err() != nil {
-			l.sending = false
+		linger := l.wait(s.clock.Now())
+		if !l.due || s.ctx.Err() != nil || l.last && linger > 0 {
+			l.due, l.sending, l.last = false, false, false
 			close(l.idle)
 			s.mu.Unlock()
 			return
+		}
+		if linger > 0 {
+			s.mu.Unlock()
+			s.linger(l, linger)
+			continue
 		}
 		object, status := l.object, l.status
 		l.due = false
 		s.mu.Unlock()
 		answer, err := s.patch(object, status)
 		s.mu.Lock()
-		switch {
-		case err == nil && answer != nil && newer(answer, l.object):
-			l.object = answer
-			wait = resendFirst
-		case err != nil && !hopeless(err):
+		if err == nil && answer != nil {
+			l.told, wait = s.clock.Now(), resendFirst
+			if newer(answer, l.object) {
+				l.object = answer
+			}
+		}
+		if err != nil && !hopeless(err) {
 			l.due = true
 		}
 		s.mu.Unlock()
@@ -136,6 +182,17 @@ func (s *Sender) send(l *letter) {
 			}
 			wait = min(2*wait, resendMost)
 		}
+	}
+}
+
+// linger until something is new, or the time is over.
+func (s *Sender) linger(l *letter, d time.Duration) {
+	timer := s.clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.ctx.Done():
+	case <-l.news:
+	case <-timer.C():
 	}
 }
 
@@ -153,27 +210,6 @@ func (s *Sender) patch(object *v1.Pod, status v1.PodStatus) (*v1.Pod, error) {
 		return nil, fmt.Errorf("patch status of pod %s/%s: %w", object.Namespace, object.Name, err)
 	}
 	return answer, nil
-}
-
-// statusPatch is the difference between the object's status and the new one, tied
-// to the object's UID; nil if there is none.
-func statusPatch(object *v1.Pod, status v1.PodStatus) ([]byte, error) {
-	before, err := json.Marshal(v1.Pod{Status: object.Status})
-	if err != nil {
-		return nil, fmt.Errorf("encode status: %w", err)
-	}
-	after, err := json.Marshal(v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: object.UID}, Status: status})
-	if err != nil {
-		return nil, fmt.Errorf("encode status: %w", err)
-	}
-	body, err := strategicpatch.CreateTwoWayMergePatch(before, after, v1.Pod{})
-	if err != nil {
-		return nil, fmt.Errorf("compare statuses: %w", err)
-	}
-	if empty := fmt.Sprintf(`{"metadata":{"uid":%q}}`, object.UID); string(body) == empty {
-		return nil, nil
-	}
-	return body, nil
 }
 
 // newer orders versions of one object.

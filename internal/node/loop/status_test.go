@@ -17,22 +17,6 @@ import (
 	"k8s.io/utils/clock"
 )
 
-func TestStatusPatch(t *testing.T) {
-	object := aPod()
-	object.Status.Conditions = []v1.PodCondition{{Type: "other", Status: v1.ConditionTrue}, {Type: v1.PodReady, Status: v1.ConditionFalse}}
-	same, err := statusPatch(object, object.Status)
-	if err != nil || same != nil {
-		t.Errorf("nothing changed, yet: %s %v", same, err)
-	}
-	changed := *object.Status.DeepCopy()
-	changed.Conditions[1].Status = v1.ConditionTrue
-	got, err := statusPatch(object, changed)
-	const want = `{"metadata":{"uid":"u"},"status":{"$setElementOrder/conditions":[{"type":"other"},{"type":"Ready"}],"conditions":[{"status":"True","type":"Ready"}]}}`
-	if err != nil || string(got) != want {
-		t.Errorf("got %s %v", got, err)
-	}
-}
-
 // TestLatestWins: while one patch is under way, what comes is merged; a failure is
 // tried again, with what is newest by then.
 func TestLatestWins(t *testing.T) {
@@ -46,10 +30,10 @@ func TestLatestWins(t *testing.T) {
 	})
 	s, stop := sender(t, client)
 	defer stop()
-	s.Set(aPod(), v1.PodStatus{Message: "1"})
+	s.Set(aPod(), v1.PodStatus{Message: "1"}, false)
 	<-entered
 	for _, m := range []string{"2", "3", "4"} {
-		s.Set(aPod(), v1.PodStatus{Message: m})
+		s.Set(aPod(), v1.PodStatus{Message: m}, false)
 	}
 	proceed <- errors.New("no API")
 	<-entered
@@ -73,7 +57,7 @@ func TestGoneIsTheEnd(t *testing.T) {
 	})
 	s, stop := sender(t, client)
 	defer stop()
-	s.Set(aPod(), v1.PodStatus{Message: "1"})
+	s.Set(aPod(), v1.PodStatus{Message: "1"}, false)
 	if err := s.Flush(context.Background(), "u"); err != nil || patches != 1 {
 		t.Errorf("%d patches, %v", patches, err)
 	}

@@ -40,6 +40,7 @@ type worker struct {
 	flights  map[string]*flight
 	status   v1.PodStatus
 	sent     bool
+	shownOf  basis // what status was last worked out from
 	probed   []ProbedContainer
 	meta     map[string]map[string]string // labels and annotations that the volumes know
 
@@ -79,6 +80,9 @@ func (w *worker) turn(ctx context.Context) bool {
 	if want.Stop == "" && !w.memory.Admitted && w.memory.Stop == nil && w.observed.Known {
 		want.Admission = w.loop.admit(w.pod)
 	}
+	if w.observed.Known && podlife.AsksResize(w.pod, w.memory) {
+		want.Resize = w.loop.resize(w)
+	}
 	out := podlife.Decide(podlife.Input{
 		Pod: w.object(), Want: want, Observed: w.observed, InFlight: w.inFlight(),
 		Outcomes: outcomes(m), Probes: m.probes, Memory: w.memory,
@@ -86,10 +90,10 @@ func (w *worker) turn(ctx context.Context) bool {
 	})
 	w.memory = out.Memory
 	if out.Forget {
+		w.record(out)
 		return w.leave()
 	}
-	w.persist()
-	w.show()
+	w.show(w.persist())
 	w.act(ctx, out)
 	w.tell(out)
 	w.sleep(out.WakeAt)
@@ -138,6 +142,7 @@ func (w *worker) see(s *observe.Snapshot) {
 	}
 	w.seq = s.Seq
 	w.observed.Known = true
+	w.tellEnds(w.observed.Instances, s.Instances)
 	w.observed.Sandboxes, w.observed.Instances = s.Sandboxes, s.Instances
 }
 
@@ -173,6 +178,9 @@ func (w *worker) lookAgain(ctx context.Context) {
 	})
 }
 
+// granted is the pod as it lives: with the resources that it was granted.
+func (w *worker) granted() *v1.Pod { return podlife.Allocated(w.pod, w.memory) }
+
 // object is the pod as the API has it: of a static pod, with its mirror's status.
 func (w *worker) object() *v1.Pod {
 	if w.mirror == nil {
@@ -183,15 +191,19 @@ func (w *worker) object() *v1.Pod {
 	return &p
 }
 
-func (w *worker) persist() {
-	err := w.loop.cfg.Journal.Save(journal.Entry{
+// persist the memory; it tells whether there is anything new in it.
+func (w *worker) persist() bool {
+	changed, err := w.loop.cfg.Journal.Save(journal.Entry{
 		UID: w.uid, Namespace: w.pod.Namespace, Name: w.pod.Name, Memory: w.memory, Pod: ending(&w.pod.Spec),
 	})
 	if err != nil {
 		// The pod goes on: its memory is lost only if the agent is, too.
 		w.loop.cfg.Log.Error("pod memory not kept", "pod", w.uid, "err", err)
 	}
-	w.loop.keep(w.pod, w.memory)
+	if changed {
+		w.loop.keep(w.pod, w.memory)
+	}
+	return changed
 }
 
 // ending is the part of a spec that a pod's end needs.
@@ -211,19 +223,42 @@ func ending(s *v1.PodSpec) *v1.PodSpec {
 	return out
 }
 
-// show works the status out and hands it on, and to readers here.
-func (w *worker) show() {
-	if !w.observed.Known {
+// basis is what a status is worked out from, beside the pod's memory.
+type basis struct {
+	pod, mirror      *v1.Pod
+	seq              uint64
+	cgroup, volumes  podlife.Presence
+	primary, another string // addresses of the node
+}
+
+func (w *worker) basis() basis {
+	b := basis{pod: w.pod, mirror: w.mirror, seq: w.seq, cgroup: w.observed.Cgroup, volumes: w.observed.Volumes}
+	for i, ip := range w.loop.cfg.HostIPs() {
+		if i == 0 {
+			b.primary = ip
+		} else {
+			b.another = ip
+		}
+	}
+	return b
+}
+
+// show works the status out and hands it on, and to readers here. Most turns of a
+// pod that runs change nothing that is shown.
+func (w *worker) show(changed bool) {
+	basis := w.basis()
+	if !w.observed.Known || w.sent && !changed && basis == w.shownOf {
 		return
 	}
+	w.shownOf = basis
 	object := w.object()
 	status := podstatus.Generate(podstatus.Input{
-		Pod: object, Previous: w.previous(), Observed: w.observed, Memory: w.memory, HostIPs: w.loop.cfg.HostIPs(),
+		Pod: podlife.Allocated(object, w.memory), Previous: w.previous(), Observed: w.observed, Memory: w.memory, HostIPs: w.loop.cfg.HostIPs(),
 		Runtime: w.loop.cfg.RuntimeName, RecursiveReadOnly: w.loop.cfg.RecursiveReadOnly, Now: w.loop.cfg.Clock.Now(),
 	})
 	same := w.sent && equality.Semantic.DeepEqual(status, w.status)
 	w.status, w.sent = status, true
-	shown := *w.pod
+	shown := *w.granted()
 	shown.Status = status
 	w.shown.Store(&shown)
 	if w.gone || same && equality.Semantic.DeepEqual(status, object.Status) {
@@ -235,7 +270,7 @@ func (w *worker) show() {
 		}
 		object = w.mirror
 	}
-	w.loop.cfg.Statuses.Set(object, status)
+	w.loop.cfg.Statuses.Set(object, status, w.memory.Replacing())
 }
 
 // previous status: the last one made here, or, after a restart, the API's.
@@ -251,14 +286,26 @@ func (w *worker) tell(out podlife.Output) {
 	for _, e := range out.Events {
 		w.loop.cfg.Events.Record(w.pod, e)
 	}
-	id := Explanation{UID: w.uid, Namespace: w.pod.Namespace, Name: w.pod.Name}
-	for _, f := range w.flights {
-		id.InFlight = append(id.InFlight, InFlight{Kind: f.action.Kind, Container: f.action.Container, Why: f.action.Why, Since: f.since})
-	}
-	w.loop.records.update(id, out)
+	w.record(out)
 	if list := w.running(); !reflect.DeepEqual(list, w.probed) {
 		w.probed = list
 		w.loop.cfg.Probes.Sync(w.pod, list)
+	}
+}
+
+// record what was decided and is so, for whoever asks why.
+func (w *worker) record(out podlife.Output) {
+	e := Explanation{
+		UID: w.uid, Namespace: w.pod.Namespace, Name: w.pod.Name, Phase: out.Phase, WakeAt: out.WakeAt, Probes: probes(out.Memory),
+	}
+	for _, f := range w.flights {
+		e.InFlight = append(e.InFlight, InFlight{Kind: f.action.Kind, Container: f.action.Container, Why: f.action.Why, Since: f.since})
+	}
+	for _, wait := range out.Waits {
+		e.Waits = append(e.Waits, Wait{Wait: wait})
+	}
+	if err := w.loop.records.update(e, out.Log, w.states()); err != nil {
+		w.loop.cfg.Log.Warn("pod history not kept", "pod", w.uid, "err", err)
 	}
 }
 
@@ -275,16 +322,25 @@ func (w *worker) running() []ProbedContainer {
 			if at < 0 {
 				continue
 			}
-			s := statuses[at]
+			id := statuses[at].ContainerID[len(w.loop.cfg.RuntimeName)+len("://"):]
 			out = append(out, ProbedContainer{
-				Name: c.Name, ID: s.ContainerID[len(w.loop.cfg.RuntimeName)+len("://"):], PodIP: w.status.PodIP,
-				StartedAt: s.State.Running.StartedAt.Time, Started: *s.Started, Stopping: w.memory.Stop != nil,
+				Name: c.Name, ID: id, PodIP: w.status.PodIP, StartedAt: w.startedAt(id), Started: *statuses[at].Started, Stopping: w.memory.Stop != nil,
 			})
 		}
 	}
 	add(w.pod.Spec.InitContainers, w.status.InitContainerStatuses, true)
 	add(w.pod.Spec.Containers, w.status.ContainerStatuses, false)
 	return out
+}
+
+// startedAt is the exact time, which the status has in seconds only.
+func (w *worker) startedAt(id string) time.Time {
+	for i := range w.observed.Instances {
+		if w.observed.Instances[i].ID == id {
+			return w.observed.Instances[i].StartedAt
+		}
+	}
+	return time.Time{}
 }
 
 // sleep sets the timer to the wake-up time.
@@ -312,7 +368,9 @@ func (w *worker) leave() bool {
 	if len(w.probed) > 0 {
 		w.loop.cfg.Probes.Sync(w.pod, nil)
 	}
-	w.loop.records.end(w.uid)
+	if err := w.loop.records.leave(w.uid); err != nil {
+		w.loop.cfg.Log.Warn("pod history not kept", "pod", w.uid, "err", err)
+	}
 	if again := w.loop.leave(w); again != nil {
 		w.loop.Set(again)
 		return true

@@ -37,6 +37,9 @@ func instanceOf(s *runtimeapi.ContainerStatus, c *runtimeapi.Container) podlife.
 	if inst.Name == "" {
 		inst.Name = s.GetMetadata().GetName()
 	}
+	if neverRan(s) { // some runtimes leave it created when its sandbox is stopped, others end it
+		inst.State, inst.FinishedAt = podlife.Created, time.Time{}
+	}
 	if inst.State == podlife.Exited {
 		inst.ExitCode, inst.Reason, inst.Message = s.GetExitCode(), s.GetReason(), s.GetMessage()
 		if inst.Reason == "" {
@@ -47,6 +50,11 @@ func instanceOf(s *runtimeapi.ContainerStatus, c *runtimeapi.Container) podlife.
 		}
 	}
 	return inst
+}
+
+// neverRan tells that the container ended before anybody started it.
+func neverRan(s *runtimeapi.ContainerStatus) bool {
+	return s.GetState() == runtimeapi.ContainerState_CONTAINER_EXITED && s.GetStartedAt() == 0 && s.GetReason() != "StartError"
 }
 
 func stateOf(s runtimeapi.ContainerState) podlife.InstanceState {

@@ -13,7 +13,7 @@ func (d *decision) admit() {
 	case a == nil:
 		d.wait("", "admission by the node", time.Time{})
 	case a.Admitted:
-		d.mem.Admitted = true
+		d.mem.Admitted, d.mem.Allocated = true, AllocationOf(d.in.Pod)
 		d.say("", "Admitted", "the node has room, and its labels and taints allow it")
 	default:
 		d.event(true, "", a.Reason, "%s", a.Message)

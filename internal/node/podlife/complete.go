@@ -19,7 +19,7 @@ func (d *decision) complete() {
 	lost := d.sandbox() == nil && d.ranMain()
 	for _, v := range d.of(Main) {
 		switch {
-		case v.exited() && !ShouldRestart(v.spec, &d.in.Pod.Spec, v.inst.ExitCode):
+		case v.exited() && !d.goesOn(v):
 		case v.inst == nil && lost && d.in.Pod.Spec.RestartPolicy == v1.RestartPolicyNever && !d.busy(StartContainer, v.spec.Name):
 			// The sandbox is gone, and there will be no second one.
 		default:
@@ -35,7 +35,7 @@ func (d *decision) failedInit() *view {
 		return nil
 	}
 	for _, v := range d.of(Init) {
-		if v.exited() && v.inst.ExitCode != 0 && !ShouldRestart(v.spec, &d.in.Pod.Spec, v.inst.ExitCode) {
+		if v.exited() && v.inst.ExitCode != 0 && !d.goesOn(v) {
 			return v
 		}
 	}
@@ -51,8 +51,9 @@ func (d *decision) ranMain() bool {
 	return false
 }
 
-// end is the terminal phase of a pod whose processes have all ended; nil for one
-// that never got to run and was only deleted.
+// end is the terminal phase of a pod whose processes have all ended: Succeeded if
+// every main container ended well. One that never got to run has failed, so that
+// whoever counts pods (a Job) is never left with one that is neither.
 func (d *decision) end() *End {
 	switch d.mem.Stop.Kind {
 	case StopRejected, StopEvicted, StopDeadline:
@@ -60,15 +61,10 @@ func (d *decision) end() *End {
 	case StopInit:
 		return &End{Phase: v1.PodFailed}
 	}
-	e := &End{Phase: v1.PodSucceeded}
 	for _, v := range d.of(Main) {
-		switch {
-		case v.exited() && v.inst.ExitCode == 0:
-		case v.exited(), v.inst == nil && d.mem.Stop.Kind == StopCompleted:
-			e.Phase = v1.PodFailed
-		default:
-			return nil
+		if !v.exited() || v.inst.ExitCode != 0 {
+			return &End{Phase: v1.PodFailed}
 		}
 	}
-	return e
+	return &End{Phase: v1.PodSucceeded}
 }

@@ -60,17 +60,22 @@ func (d *decision) tend(v *view) {
 	if d.busy(StartContainer, v.spec.Name) {
 		return // its start has not returned yet
 	}
+	due := d.in.Now.Add(d.grace())
 	switch {
 	case v.mem.Kill != nil:
 	case v.inst.State == Lost:
-		d.kill(v, fmt.Sprintf("Container is in %q state, try killing it before restart", "unknown"),
-			"the runtime can't tell its state", d.in.Now.Add(d.grace()))
+		d.kill(v, ending{
+			message: fmt.Sprintf("%s is in %q state, try killing it before restart", noun(v), "unknown"),
+			why:     "the runtime can't tell its state", deadline: due,
+		})
 	case v.role == Init:
 	case v.inst.Hash != "" && v.inst.Hash != HashContainer(v.spec):
-		d.kill(v, fmt.Sprintf("%s %s definition changed%s", noun(v), v.spec.Name, ", will be restarted"),
-			"its image in the spec is now "+v.spec.Image, d.in.Now.Add(d.grace()))
+		d.kill(v, ending{
+			message: fmt.Sprintf("%s %s definition changed%s", noun(v), v.spec.Name, willRestart(v, true)),
+			why:     "its image in the spec is now " + v.spec.Image, deadline: due, again: true,
+		})
 	case v.mem.Hook != nil && v.mem.Hook.Attempt == v.inst.Attempt && v.mem.Hook.Failed:
-		d.kill(v, "FailedPostStartHook", "its postStart hook failed", d.in.Now.Add(d.grace()))
+		d.kill(v, ending{message: "FailedPostStartHook", why: "its postStart hook failed", deadline: due})
 	case v.probe().Startup.Verdict == Failure:
 		d.killUnhealthy(v, Startup, v.probe().Startup)
 	case v.probe().Liveness.Verdict == Failure && v.started():
@@ -92,6 +97,17 @@ func noun(v *view) string {
 	return "Container"
 }
 
+// willRestart ends the message about a main container that will run again; of
+// sidecars, which always do, stock messages don't say it.
+func willRestart(v *view, again bool) string {
+	if again && v.role == Main {
+		return ", will be restarted"
+	}
+	return ""
+}
+
+// killUnhealthy: the policies alone tell whether the container runs again, there
+// being no exit code of its own that a rule could match.
 func (d *decision) killUnhealthy(v *view, kind ProbeKind, p ProbeState) {
 	grace := d.grace()
 	probe := v.spec.LivenessProbe
@@ -102,11 +118,11 @@ func (d *decision) killUnhealthy(v *view, kind ProbeKind, p ProbeState) {
 	if probe != nil && probe.TerminationGracePeriodSeconds != nil {
 		grace = time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
 	}
-	message := fmt.Sprintf("%s %s failed %s probe", noun(v), v.spec.Name, word)
-	// Without an exit code only the policies can tell; a KILL's code stands for it.
-	if v.role != Sidecar && ShouldRestart(v.spec, &d.in.Pod.Spec, 137) {
-		message += ", will be restarted"
-	}
-	d.kill(v, message, fmt.Sprintf("%s probe failed %d of %d at %s: %s",
-		word, p.Run, p.Threshold, p.At.UTC().Format(time.TimeOnly), p.Output), d.in.Now.Add(grace))
+	again := d.restartable(v)
+	d.kill(v, ending{
+		message: fmt.Sprintf("%s %s failed %s probe%s", noun(v), v.spec.Name, word, willRestart(v, again)),
+		why: fmt.Sprintf("%s probe failed %d of %d at %s: %s",
+			word, p.Run, p.Threshold, p.At.UTC().Format(time.TimeOnly), p.Output),
+		deadline: d.in.Now.Add(grace), again: again,
+	})
 }

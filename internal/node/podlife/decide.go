@@ -39,6 +39,7 @@ func (d *decision) run() {
 		d.wait("", "the first look at the runtime", time.Time{})
 		return
 	}
+	d.allocate()
 	d.look()
 	d.fold()
 	d.acceptWant()
@@ -95,6 +96,7 @@ func (d *decision) act(a Action) {
 	}
 	if r, ok := d.mem.Retries[a.ID]; ok && r.At.After(d.in.Now) {
 		d.wait(a.Container, fmt.Sprintf("another try of %s, which failed: %s", a.Kind, r.Message), r.At)
+		d.hint(r.Hint)
 		return
 	}
 	for _, other := range d.out.Actions {
@@ -154,6 +156,9 @@ func (d *decision) wait(subject, what string, until time.Time) {
 	d.out.Waits = append(d.out.Waits, Wait{Subject: subject, For: what, Until: until})
 	d.wake(until)
 }
+
+// hint says of the last wait what would make it go on.
+func (d *decision) hint(text string) { d.out.Waits[len(d.out.Waits)-1].Hint = text }
 
 func (d *decision) wake(at time.Time) {
 	if at.IsZero() {

@@ -60,9 +60,12 @@ func fitsResources(node *v1.Node, others []*v1.Pod, pod *v1.Pod) *Admission {
 	return nil
 }
 
+// ReasonNodeAffinity is why a pod is refused that selects another node.
+const ReasonNodeAffinity = "NodeAffinity"
+
 func fitsAffinity(node *v1.Node, _ []*v1.Pod, pod *v1.Pod) *Admission {
 	if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node); err != nil || !ok {
-		return no("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
+		return no(ReasonNodeAffinity, "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
 	}
 	return nil
 }

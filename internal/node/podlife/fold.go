@@ -47,10 +47,12 @@ func (d *decision) foldOutcome(o Outcome) {
 		if !d.wasStopped(a.SandboxID) {
 			d.mem.StoppedSandboxes = append(d.mem.StoppedSandboxes, a.SandboxID)
 		}
-	case ResizeContainer:
-		if v := d.view(a.Container); v != nil {
-			v.mem.Resources = v.spec.Resources.DeepCopy()
+	case EnsureCgroup:
+		if d.mem.Sized == nil {
+			d.mem.Sized = d.mem.Allocated
 		}
+	case ResizePod:
+		d.foldResized(a)
 	case DeleteAPIObject:
 		d.mem.Deleted = true
 	case RemoveData:
@@ -63,7 +65,7 @@ func (d *decision) foldFailure(o Outcome) {
 	r := d.mem.Retries[o.Action.ID]
 	r.Failures++
 	wait := backOff(d.in.Policy.RetryInitial, d.in.Policy.RetryMax, r.Failures)
-	r.At, r.Message = d.in.Now.Add(wait), o.Message
+	r.At, r.Message, r.Hint = d.in.Now.Add(wait), o.Message, o.Hint
 	d.mem.Retries[o.Action.ID] = r
 	d.say(subject(o.Action), string(o.Action.Kind)+" failed", o.Message)
 	switch o.Action.Kind {
@@ -81,6 +83,8 @@ func (d *decision) foldFailure(o Outcome) {
 		d.event(true, "", "FailedKillPod", "error killing pod: %s", o.Message)
 	case EnsureCgroup:
 		d.event(true, "", "FailedCreatePodContainer", "unable to ensure pod container exists: %s", o.Message)
+	case ResizePod:
+		d.foldResizeFailed(o)
 	}
 }
 
@@ -130,7 +134,7 @@ func (d *decision) foldImage(m *ImageMemory, o Outcome, container string) {
 	m.Ref, m.Image, m.BackOff = "", o.Action.Image, false
 	m.FailedAt = o.At
 	m.RetryAt = d.in.Now.Add(backOff(d.in.Policy.ImageInitial, d.in.Policy.ImageMax, m.Failures))
-	m.Error = &Waiting{Reason: o.Reason, Message: o.Message}
+	m.Error = &Waiting{Reason: o.Reason, Message: o.Message, Hint: o.Hint}
 	d.say(container, "PullImage failed", fmt.Sprintf("%s: %s", o.Action.Image, o.Message))
 	switch o.Reason {
 	case "ErrImageNeverPull":
@@ -149,7 +153,6 @@ func (d *decision) foldStart(o Outcome) {
 		return
 	}
 	if o.Created {
-		v.mem.Resources = v.spec.Resources.DeepCopy()
 		d.event(false, v.spec.Name, "Created", "Container created")
 	}
 	if !o.Failed {
@@ -157,7 +160,7 @@ func (d *decision) foldStart(o Outcome) {
 		d.event(false, v.spec.Name, "Started", "Container started")
 		return
 	}
-	v.mem.StartFailure = &Waiting{Reason: o.Reason, Message: o.Message}
+	v.mem.StartFailure = &Waiting{Reason: o.Reason, Message: o.Message, Hint: o.Hint}
 	v.mem.Image = ImageMemory{} // the pull policy is asked again
 	r := &v.mem.StartRetry
 	r.Failures++
@@ -211,12 +214,13 @@ func (d *decision) foldProbe(r ProbeResult) {
 		old, p.Readiness = p.Readiness, state
 	}
 	v.mem.Probe = p
-	if r.Attempt != Success {
-		verb := "failed"
-		if r.Attempt == Unknown {
-			verb = "errored"
-		}
-		d.event(true, v.spec.Name, "Unhealthy", "%s probe %s: %s", r.Kind, verb, r.Output)
+	switch {
+	case r.Attempt == Failure:
+		d.event(true, v.spec.Name, "Unhealthy", "%s probe failed: %s", r.Kind, r.Output)
+	case r.Attempt == Unknown:
+		d.event(true, v.spec.Name, "Unhealthy", "%s probe errored and resulted in unknown state: %s", r.Kind, r.Output)
+	case r.Warning:
+		d.event(true, v.spec.Name, "ProbeWarning", "%s probe warning: %s", r.Kind, r.Output)
 	}
 	if old.Verdict != r.Verdict {
 		d.say(v.spec.Name, fmt.Sprintf("%s probe: %s", r.Kind, verdictWord(r.Verdict)),

@@ -35,6 +35,7 @@ func (d *decision) pull(m *ImageMemory, a Action) {
 		return
 	}
 	d.wait(subject(a), fmt.Sprintf("another try to pull %s, which failed: %s", a.Image, m.Error.Message), m.RetryAt)
+	d.hint(m.Error.Hint)
 	if m.BackOff || !backsOff(m.Error.Reason) {
 		return
 	}

@@ -29,6 +29,9 @@ type Want struct {
 	Grace           time.Duration
 	// Admission is the node's verdict on a pod that was not admitted yet.
 	Admission *Admission
+	// Resize is the node's verdict on resources other than those granted, if
+	// AsksResize.
+	Resize *Admission
 }
 
 // Admission tells whether the pod may run on this node.

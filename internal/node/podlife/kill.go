@@ -5,17 +5,30 @@ import (
 	"time"
 )
 
+// ending is how and why an instance is to end.
+type ending struct {
+	message  string // of the event
+	why      string // in the decision log
+	deadline time.Time
+	// again: another instance comes in its place, whatever the restart policy says
+	// of how this one ends.
+	again bool
+}
+
 // kill notes that the instance is to end by the deadline. Once noted, only the
 // deadline can change, and only to come nearer.
-func (d *decision) kill(v *view, message, why string, deadline time.Time) {
+func (d *decision) kill(v *view, e ending) {
 	k := v.mem.Kill
 	if k == nil {
-		v.mem.Kill = &Kill{ID: v.inst.ID, Why: why, Since: d.in.Now, Deadline: deadline}
-		d.event(false, v.spec.Name, "Killing", "%s", message)
+		v.mem.Kill = &Kill{ID: v.inst.ID, Why: e.why, Since: d.in.Now, Deadline: e.deadline}
+		if e.again {
+			v.mem.Again = Again{ID: v.inst.ID, Why: e.why}
+		}
+		d.event(false, v.spec.Name, "Killing", "%s", e.message)
 		return
 	}
-	if deadline.Before(k.Deadline) {
-		k.Deadline = deadline
+	if e.deadline.Before(k.Deadline) {
+		k.Deadline = e.deadline
 	}
 }
 
@@ -30,6 +43,7 @@ func (d *decision) drive(v *view, turn bool) {
 	if preStop(v.spec) != nil && !k.HookDone && k.KillAt.IsZero() && v.running() {
 		if left > 0 {
 			d.wait(v.spec.Name, "its preStop hook", k.Deadline)
+			d.hint("when the grace period is over, it is ended all the same")
 			d.act(Action{
 				ID: "prestop:" + k.ID, Kind: RunHook, Hook: PreStop, Container: v.spec.Name, ContainerID: k.ID,
 				Grace: left, Why: k.Why,
@@ -73,4 +87,5 @@ func (d *decision) stopBy(v *view, at time.Time) {
 		Grace: max(k.KillAt.Sub(d.in.Now), 0), Why: k.Why,
 	})
 	d.wait(v.spec.Name, "the container to end: "+k.Why, time.Time{})
+	d.hint("it was told to end, and will be killed at " + k.KillAt.UTC().Format(time.TimeOnly))
 }

@@ -24,12 +24,43 @@ type Memory struct {
 	// LostSandbox is the last one whose loss was told.
 	LostSandbox string `json:"lostSandbox,omitempty"`
 
+	// Allocated is what the node has granted the pod; Sized is what the pod's
+	// cgroup was last set by. Both nil before their time.
+	Allocated *Allocation `json:"allocated,omitempty"`
+	Sized     *Allocation `json:"sized,omitempty"`
+	// ResizePending: the spec asks for more than was granted. Resizing: what was
+	// granted is not in force yet.
+	ResizePending *Resize `json:"resizePending,omitempty"`
+	Resizing      *Resize `json:"resizing,omitempty"`
+
 	RestartAll *RestartAll                `json:"restartAll,omitempty"`
 	Deleted    bool                       `json:"deleted,omitempty"` // the API took the deletion
 	DataGone   bool                       `json:"dataGone,omitempty"`
 	Containers map[string]ContainerMemory `json:"containers,omitempty"`
 	Volumes    map[string]ImageMemory     `json:"volumes,omitempty"` // image volumes
 	Retries    map[string]Retry           `json:"retries,omitempty"` // by action ID
+}
+
+// Resize is one of the two conditions of a pod whose resources change.
+type Resize struct {
+	Reason     string    `json:"reason,omitempty"`
+	Message    string    `json:"message,omitempty"`
+	Generation int64     `json:"generation,omitempty"` // of the spec that asks for it
+	Since      time.Time `json:"since"`
+}
+
+// Anew is the memory of a static pod after its agent has started anew. One that
+// the node had ended for its own sake, before it went down, runs again: there is
+// nobody else who would make another.
+func (m Memory) Anew() Memory {
+	if m.Stop == nil || m.Stop.Kind != StopEvicted {
+		return m
+	}
+	fresh := Memory{Containers: map[string]ContainerMemory{}}
+	for name, c := range m.Containers {
+		fresh.Containers[name] = ContainerMemory{Last: c.Last, NextAttempt: c.NextAttempt}
+	}
+	return fresh
 }
 
 // Stop is a stop that was accepted. It is never taken back.
@@ -74,14 +105,37 @@ type ContainerMemory struct {
 	Waiting *Waiting `json:"waiting,omitempty"`
 	// Resources in force, as last given to the runtime.
 	Resources *v1.ResourceRequirements `json:"resources,omitempty"`
+	Again     Again                    `json:"again,omitzero"`
 	// Reset: all containers were restarted in place at this instance.
 	Reset *Instance `json:"reset,omitempty"`
+}
+
+// Again is an instance that we ended, and why, to put another in its place,
+// whatever the restart policy says of how it ended.
+type Again struct {
+	ID  string `json:"id,omitempty"`
+	Why string `json:"why,omitempty"`
+}
+
+// Replacing tells whether a container was ended by us and another is about to take its
+// place.
+func (m Memory) Replacing() bool {
+	if m.Stop != nil {
+		return false
+	}
+	for _, c := range m.Containers {
+		if c.Again.ID != "" && c.Last != nil && c.Last.ID == c.Again.ID && c.Last.State == Exited && c.StartFailure == nil && c.Waiting == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Waiting is a reason and message of a container's waiting state.
 type Waiting struct {
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
+	Hint    string `json:"hint,omitempty"` // for whoever asks why
 }
 
 // BackOff of a container's restarts.
@@ -92,6 +146,9 @@ type BackOff struct {
 	Delay time.Duration `json:"delay,omitempty"` // the next Wait
 	Hash  string        `json:"hash,omitempty"`  // a changed container starts afresh
 }
+
+// end of the instance that the back-off is about.
+func (b BackOff) end() time.Time { return b.Due.Add(-b.Wait) }
 
 // ImageMemory is how far an image has come.
 type ImageMemory struct {
@@ -147,6 +204,7 @@ type Retry struct {
 	Failures int       `json:"failures"`
 	At       time.Time `json:"at"`
 	Message  string    `json:"message,omitempty"`
+	Hint     string    `json:"hint,omitempty"`
 }
 
 // Clone copies the memory deeply enough to be changed: maps and what Decide
@@ -156,6 +214,7 @@ func (m Memory) Clone() Memory {
 	out.Stop = clonePtr(m.Stop)
 	out.End = clonePtr(m.End)
 	out.RestartAll = clonePtr(m.RestartAll)
+	out.ResizePending, out.Resizing = clonePtr(m.ResizePending), clonePtr(m.Resizing)
 	out.StoppedSandboxes = append([]string(nil), m.StoppedSandboxes...)
 	out.Containers = make(map[string]ContainerMemory, len(m.Containers))
 	for name, c := range m.Containers {

@@ -2,6 +2,8 @@ package podlife
 
 import (
 	"time"
+
+	v1 "k8s.io/api/core/v1"
 )
 
 // Output is what Decide decided.
@@ -36,6 +38,8 @@ type Wait struct {
 	Subject string    `json:"subject,omitempty"`
 	For     string    `json:"for"`
 	Until   time.Time `json:"until,omitzero"`
+	// Hint is what would make it go on, where that is not plain.
+	Hint string `json:"hint,omitempty"`
 }
 
 // Event goes to the API as an Event about the pod, or one of its containers.
@@ -58,7 +62,7 @@ const (
 	PullImage       Kind = "PullImage" // make sure that it is there, by the pull policy
 	StartContainer  Kind = "StartContainer"
 	RunHook         Kind = "RunHook"
-	ResizeContainer Kind = "ResizeContainer"
+	ResizePod       Kind = "ResizePod"
 	StopContainer   Kind = "StopContainer"
 	RemoveContainer Kind = "RemoveContainer"
 	StopSandbox     Kind = "StopSandbox"
@@ -92,7 +96,17 @@ type Action struct {
 	Volume      string        // image volume to pull for
 	Hook        HookName      // to run
 	Grace       time.Duration // until KILL, or for the hook
-	Recreate    bool          // StartContainer: a created instance is there (ContainerID), remove it first
+	KeepLogs    bool          // RemoveContainer: they stay until the pod goes
+	// Sized: EnsureCgroup sets the pod's limits by it, if given; ResizePod starts
+	// from there and ends at Target.
+	Sized, Target *Allocation
+	Resizes       []Resizing // ResizePod: the containers that change
+}
+
+// Resizing is a running container whose resources are to become those of the spec.
+type Resizing struct {
+	Container, ContainerID string
+	From                   v1.ResourceRequirements
 }
 
 // Cancelled is the Reason of an outcome of an action that was given up.
@@ -106,6 +120,8 @@ type Outcome struct {
 	// and Message.
 	Failed          bool
 	Reason, Message string
+	// Hint is what might help, for the user who asks why.
+	Hint string
 	// Messages are several failures at once (volumes), for one event each.
 	Messages []string
 	// Of PullImage.

@@ -10,7 +10,7 @@ import (
 func (d *decision) prepare() {
 	o := d.in.Observed
 	if o.Cgroup != Present {
-		d.act(Action{ID: "cgroup", Kind: EnsureCgroup, Why: "the pod's limits hold for all its containers"})
+		d.act(Action{ID: "cgroup", Kind: EnsureCgroup, Sized: d.mem.Sized, Why: "the pod's limits hold for all its containers"})
 	}
 	if o.Volumes != Present {
 		d.act(Action{ID: "volumes", Kind: MountVolumes, Why: "containers mount them"})
@@ -78,7 +78,9 @@ func (d *decision) killIn(sandbox string) bool {
 	for _, v := range d.views {
 		if v.alive() && v.inst.SandboxID == sandbox {
 			busy = true
-			d.kill(v, "Stopping container "+v.spec.Name, "its sandbox is gone", d.in.Now.Add(d.grace()))
+			e := stopping(v, "its sandbox is gone", d.in.Now.Add(d.grace()))
+			e.again = v.role == Main && d.restartable(v)
+			d.kill(v, e)
 			d.drive(v, true)
 		}
 	}

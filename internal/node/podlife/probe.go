@@ -39,6 +39,8 @@ type ProbeResult struct {
 	Verdict Verdict
 	// Attempt alone: Success, Failure, or Unknown when the prober itself erred.
 	Attempt Verdict
+	// Warning: a success that the user should hear of.
+	Warning bool
 	// Output says why: "HTTP probe failed with statuscode: 503", or the error.
 	Output string
 	// Run is the number of consecutive attempts with this outcome, Threshold the

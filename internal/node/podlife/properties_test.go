@@ -8,6 +8,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"pgregory.net/rapid"
+
+	"github.com/proa-project/proa/internal/kit/pods"
 )
 
 // TestProperties lets anything happen to random pods and holds the machine to
@@ -282,7 +284,7 @@ func (h *harness) settled() bool {
 	for _, c := range h.pod.Spec.Containers {
 		inst := h.live(c.Name)
 		mem := h.memory.Containers[c.Name]
-		ended := mem.Last != nil && mem.Last.State == Exited && !ShouldRestart(&c, &h.pod.Spec, mem.Last.ExitCode)
+		ended := mem.Last != nil && mem.Last.State == Exited && mem.Again.ID != mem.Last.ID && !pods.ShouldRestart(&c, h.pod.Spec.RestartPolicy, mem.Last.ExitCode)
 		if !ended && (inst == nil || inst.State != Live) {
 			return false
 		}

@@ -1,13 +1,16 @@
 package podlife
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // release gives back what the pod held, all at once: network, volumes, cgroup.
 // The exit records and logs of a pod that only ended stay until it is deleted.
 func (d *decision) release() {
 	gone := d.mem.Stop.Delete || d.mem.Stop.Gone
 	d.stopSandboxes()
-	if d.in.Observed.Volumes != Absent && !d.busy(MountVolumes, "") {
+	if d.in.Observed.Volumes != Absent && !d.busy(MountVolumes, "") && !d.halfMade() {
 		d.act(Action{ID: "unmount", Kind: UnmountVolumes, Why: "no container is left to use them"})
 	}
 	if gone {
@@ -18,6 +21,19 @@ func (d *decision) release() {
 	}
 	d.deleteObject()
 	d.forget()
+}
+
+// halfMade: a container was created and not started. Its process may be busy with
+// its mounts until the sandbox is stopped.
+func (d *decision) halfMade() bool {
+	for _, s := range d.in.Observed.Sandboxes {
+		for _, inst := range d.in.Observed.Instances {
+			if inst.State == Created && inst.SandboxID == s.ID && !d.wasStopped(s.ID) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (d *decision) stopSandboxes() {
@@ -97,4 +113,7 @@ func (d *decision) forget() {
 		return
 	}
 	d.wait("", "the API to drop the object (finalizers hold it)", time.Time{})
+	if f := d.in.Pod.Finalizers; len(f) > 0 {
+		d.hint("who set the finalizers must take them away: " + strings.Join(f, ", "))
+	}
 }

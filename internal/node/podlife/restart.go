@@ -1,54 +1,35 @@
 package podlife
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"strconv"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/proa-project/proa/internal/kit/pods"
 )
 
-// ShouldRestart tells whether a container that ended with this code is to run
-// again: by the first of its own rules that matches, its own policy, the pod's.
-func ShouldRestart(c *v1.Container, pod *v1.PodSpec, code int32) bool {
-	if c.RestartPolicy != nil {
-		if _, ok := matchRule(c, code); ok {
-			return true // both actions, Restart and RestartAllContainers, do
-		}
-		return restarts(v1.RestartPolicy(*c.RestartPolicy), code)
-	}
-	return restarts(pod.RestartPolicy, code)
+// goesOn tells whether the ended container is to run again: because we ended it
+// for that, or by its rules and policies.
+func (d *decision) goesOn(v *view) bool {
+	return v.replaced() || pods.ShouldRestart(v.spec, d.in.Pod.Spec.RestartPolicy, v.inst.ExitCode)
 }
 
-func restarts(p v1.RestartPolicy, code int32) bool {
-	switch p {
-	case v1.RestartPolicyNever:
-		return false
-	case v1.RestartPolicyOnFailure:
-		return code != 0
-	}
-	return true
-}
-
-func matchRule(c *v1.Container, code int32) (v1.ContainerRestartRule, bool) {
-	for _, r := range c.RestartPolicyRules {
-		if r.ExitCodes == nil {
-			continue
-		}
-		in := false
-		for _, v := range r.ExitCodes.Values {
-			in = in || v == code
-		}
-		if in == (r.ExitCodes.Operator == v1.ContainerRestartRuleOnExitCodesOpIn) {
-			return r, true
-		}
-	}
-	return v1.ContainerRestartRule{}, false
+// restartable tells whether the policies let the container run again after some end.
+func (d *decision) restartable(v *view) bool {
+	return pods.RestartPolicy(v.spec, d.in.Pod.Spec.RestartPolicy) != v1.RestartPolicyNever
 }
 
 // policy names what decides about the restart of a container that ended.
 func (d *decision) policy(v *view) string {
 	c := v.spec
-	if rule, ok := matchRule(c, v.inst.ExitCode); ok && c.RestartPolicy != nil {
+	if v.replaced() {
+		return "ended by us: " + v.mem.Again.Why
+	}
+	if rule, ok := pods.RestartRule(c, v.inst.ExitCode); ok {
 		return fmt.Sprintf("its restartPolicyRules: %s on %s %v", rule.Action, rule.ExitCodes.Operator, rule.ExitCodes.Values)
 	}
 	if c.RestartPolicy != nil {
@@ -64,6 +45,7 @@ func (d *decision) again(v *view) (why string, ok bool) {
 	why = fmt.Sprintf("%s; %s", ended(v.inst), d.policy(v))
 	if d.in.Now.Before(b.Due) {
 		d.wait(v.spec.Name, fmt.Sprintf("back-off %s after %s", b.Wait, ended(v.inst)), b.Due)
+		d.hint(endHint(v))
 		return "", false
 	}
 	if b.Wait > 0 {
@@ -80,25 +62,58 @@ func (d *decision) scheduleRestart(v *view) BackOff {
 	if b.For == v.inst.ID {
 		return b
 	}
-	wait, next := b.Delay, min(2*b.Delay, d.in.Policy.Max)
-	if b.Delay == 0 || b.Hash != HashContainer(v.spec) || ranWell(v.inst, d.in.Policy.Reset) {
-		wait, next = 0, min(d.in.Policy.Initial, d.in.Policy.Max)
-	}
 	end := v.inst.FinishedAt
 	if end.IsZero() {
 		end = d.in.Now
 	}
-	b = BackOff{For: v.inst.ID, Wait: wait, Due: end.Add(wait), Delay: next, Hash: HashContainer(v.spec)}
+	wait, next := d.nextWait(v, end)
+	b = BackOff{For: v.inst.ID, Wait: wait, Due: end.Add(wait), Delay: next, Hash: backOffHash(v.spec)}
 	v.mem.BackOff = b
 	if d.in.Now.Before(b.Due) {
 		d.event(true, v.spec.Name, "BackOff", "Back-off restarting failed container %s in pod %s", v.spec.Name, podName(d.in.Pod))
 		d.say(v.spec.Name, "Back-off", fmt.Sprintf("%s; %s; wait %s until %s",
 			ended(v.inst), d.policy(v), wait, b.Due.UTC().Format(time.TimeOnly)))
+		d.tellBackground(v)
 	}
 	return b
+}
+
+// tellBackground: that a container restarts for ever without ever failing puzzles
+// everybody who meets it first.
+func (d *decision) tellBackground(v *view) {
+	if v.role == Main && !v.replaced() && endedInBackground(v.inst) {
+		d.event(false, v.spec.Name, "MainProcessEnded",
+			"The main process ended by itself with exit code 0, and with it the container. If it put itself in the background: it must stay in the foreground.")
+	}
+}
+
+// nextWait is how long to wait after this end, and after the next one.
+func (d *decision) nextWait(v *view, end time.Time) (wait, next time.Duration) {
+	b, p := v.mem.BackOff, d.in.Policy
+	ours := v.replaced()
+	switch {
+	case ours && b.For == "":
+		return 0, 0 // the first end of all, and not of its own doing
+	case b.Delay == 0 || b.Hash != backOffHash(v.spec) || ranWell(v.inst, p.Reset):
+		return 0, min(p.Initial, p.Max)
+	case ours && end.Sub(b.end()) >= b.Delay:
+		wait = 0 // it is the end before that counts, as of a container that we did not end
+	default:
+		wait = b.Delay
+	}
+	return wait, min(2*b.Delay, p.Max)
 }
 
 // ranWell: the instance ran so long that its failures before it don't count.
 func ranWell(i *Instance, reset time.Duration) bool {
 	return !i.StartedAt.IsZero() && i.FinishedAt.Sub(i.StartedAt) > reset
+}
+
+// backOffHash identifies what of a container, when changed, makes its past failures
+// void: its image and resources.
+func backOffHash(c *v1.Container) string {
+	b, _ := json.Marshal(c.Resources) // quantities always marshal
+	h := fnv.New32a()
+	h.Write(b)
+	return HashContainer(c) + "-" + strconv.FormatUint(uint64(h.Sum32()), 16)
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/proa-project/proa/internal/kit/pods"
 )
 
 // restartAll carries out the rule RestartAllContainers: every container is killed
@@ -24,7 +26,7 @@ func (d *decision) restartAll() {
 		}
 		if v.alive() {
 			gone = false
-			d.kill(v, "Stopping container "+v.spec.Name, "all containers restart", d.in.Now)
+			d.kill(v, stopping(v, "all containers restart", d.in.Now))
 			d.drive(v, true)
 		}
 		if d.busy(StartContainer, v.spec.Name) {
@@ -52,7 +54,7 @@ func (d *decision) wantRestartAll() bool {
 		if !v.exited() {
 			continue
 		}
-		rule, ok := matchRule(v.spec, v.inst.ExitCode)
+		rule, ok := pods.RestartRule(v.spec, v.inst.ExitCode)
 		if !ok || rule.Action != v1.ContainerRestartRuleActionRestartAllContainers {
 			continue
 		}
@@ -75,7 +77,10 @@ func (d *decision) removeAll() bool {
 			continue
 		}
 		left = true
-		d.remove(inst, "all containers restart")
+		d.act(Action{
+			ID: "remove:" + inst.ID, Kind: RemoveContainer, Container: inst.Name, ContainerID: inst.ID, KeepLogs: true,
+			Why: "all containers restart",
+		})
 	}
 	if left {
 		d.wait("", "the removal of all containers, which restart", time.Time{})

@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "write what the machine does into testda
 //	tick 10s         time passes
 //	exit app 1       the process of a container ends
 //	ignore app       the container ignores TERM
+//	room [WHY NONE]  the node has room for resizes, or none
 //	probe app Liveness Failure 3/3 no answer
 //	fail KEY MESSAGE actions fail from now on ("fail PullImage app ErrImagePull: not found"); ok KEY ends it
 //	slow KEY 45s     actions take long ("slow prestop app 45s")
@@ -111,8 +112,9 @@ func (w *world) command(t *testing.T, lines []string) {
 	rest := strings.Join(f[1:], " ")
 	switch f[0] {
 	case "edit":
+		generation := w.pod.Generation
 		w.pod = parsePod(t, lines[1:])
-		w.pod.Generation++
+		w.pod.Generation = generation + 1
 	case "tick":
 		w.tick(duration(t, f[1]))
 		return
@@ -126,6 +128,8 @@ func (w *world) command(t *testing.T, lines []string) {
 			t.Fatalf("%s: no live %s", lines[0], f[1])
 		}
 		w.exit(inst.ID, int32(code))
+	case "room": // for resizes; or none, and why
+		w.noRoom = rest
 	case "ignore":
 		w.stubborn[f[1]] = true
 		return
@@ -217,6 +221,12 @@ func (w *world) state() {
 	}
 	if w.forgot {
 		w.printf(", forgotten")
+	}
+	if r := m.ResizePending; r != nil {
+		w.printf(", resize %d pending: %s: %s", r.Generation, r.Reason, r.Message)
+	}
+	if r := m.Resizing; r != nil {
+		w.printf(", resize %d in progress %s %s", r.Generation, r.Reason, r.Message)
 	}
 	w.printf("\n")
 	for _, inst := range w.snapshot().Instances {

@@ -10,7 +10,7 @@ func (d *decision) start(v *view, why string) {
 	if d.busy(StartContainer, v.spec.Name) || v.alive() {
 		return
 	}
-	if v.seen && v.inst.State == Created && v.mem.StartFailure == nil {
+	if v.seen && v.inst.State == Created && v.mem.StartFailure == nil && d.here(v) {
 		// A crash came between create and start: the instance is as good as new.
 		if d.ready(v.spec.Name) {
 			d.startIt(v, v.inst.Attempt, v.inst.ID, "it was created but not started")
@@ -19,6 +19,7 @@ func (d *decision) start(v *view, why string) {
 	}
 	if f := v.mem.StartFailure; f != nil && d.in.Now.Before(v.mem.StartRetry.At) {
 		d.wait(v.spec.Name, "another try to start it, which failed: "+f.Message, v.mem.StartRetry.At)
+		d.hint(f.Hint)
 		return
 	}
 	attempt := v.attempts()
@@ -36,8 +37,15 @@ func (d *decision) startIt(v *view, attempt int, id, why string) {
 		ID: fmt.Sprintf("start:%s:%d", v.spec.Name, attempt), Kind: StartContainer,
 		Container: v.spec.Name, ContainerID: id, SandboxID: d.sandbox().ID,
 		Attempt: uint32(attempt), Image: v.spec.Image, ImageRef: v.mem.Image.Ref, Why: why,
+		Sized: d.outgrown(),
 	})
-	if len(d.out.Actions) > before && postStart(v.spec) != nil && v.role != Init {
+	if len(d.out.Actions) == before {
+		return
+	}
+	if id == "" {
+		v.mem.Resources = v.spec.Resources.DeepCopy()
+	}
+	if postStart(v.spec) != nil && v.role != Init {
 		v.mem.Hook = &Hook{Attempt: attempt}
 	}
 }
@@ -55,7 +63,7 @@ func (d *decision) bring(v *view) {
 		d.wait(v.spec.Name, "the sandbox", time.Time{})
 	case !d.here(v):
 		d.startAfterSandbox(v)
-	case ShouldRestart(v.spec, &d.in.Pod.Spec, v.inst.ExitCode):
+	case d.goesOn(v):
 		if why, ok := d.again(v); ok {
 			d.start(v, why)
 		}
@@ -65,7 +73,7 @@ func (d *decision) bring(v *view) {
 // startAfterSandbox: the instance ended with its sandbox, or before. Only what is
 // done for good stays done.
 func (d *decision) startAfterSandbox(v *view) {
-	if v.role == Main && !ShouldRestart(v.spec, &d.in.Pod.Spec, v.inst.ExitCode) {
+	if v.role == Main && !d.goesOn(v) {
 		return
 	}
 	if v.role == Init && v.inst.ExitCode == 0 {

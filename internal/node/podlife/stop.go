@@ -9,13 +9,13 @@ import (
 // in reverse order, all by one deadline. Nothing is started any more.
 func (d *decision) stop() {
 	s := d.mem.Stop
-	d.cancel(PullImage, MountVolumes, CreateSandbox, ResizeContainer)
+	d.cancel(PullImage, MountVolumes, CreateSandbox, StartContainer, ResizePod)
 	d.cancelPostStart()
 	why := fmt.Sprintf("the pod stops: %s", s.Kind)
 	turn := true
 	for _, v := range d.of(Main, Init, Ephemeral) {
 		if v.alive() {
-			d.kill(v, "Stopping container "+v.spec.Name, why, s.Deadline)
+			d.kill(v, stopping(v, why, s.Deadline))
 			d.drive(v, true)
 		}
 		// An ephemeral container is nobody's client: sidecars don't wait for it.
@@ -27,7 +27,7 @@ func (d *decision) stop() {
 	for i := len(sidecars) - 1; i >= 0; i-- {
 		v := sidecars[i]
 		if v.alive() {
-			d.kill(v, "Stopping container "+v.spec.Name, why, s.Deadline)
+			d.kill(v, stopping(v, why, s.Deadline))
 			d.drive(v, turn)
 		}
 		if v.alive() || d.busy(StartContainer, v.spec.Name) {
@@ -41,6 +41,11 @@ func (d *decision) stop() {
 			d.say("", "Ended", fmt.Sprintf("phase %s", d.mem.End.Phase))
 		}
 	}
+}
+
+// stopping is an ending that nothing follows.
+func stopping(v *view, why string, deadline time.Time) ending {
+	return ending{message: "Stopping container " + v.spec.Name, why: why, deadline: deadline}
 }
 
 func (d *decision) cancelPostStart() {

@@ -79,13 +79,13 @@ func (d *decision) addView(c *v1.Container, role Role) {
 		}
 	}
 	switch {
+	case mem.Last != nil && (v.inst == nil || mem.Last.Attempt > v.inst.Attempt):
+		v.inst, v.seen = d.vanished(mem.Last), false
+		mem.Last = v.inst
 	case v.seen:
 		last := *v.inst
 		mem.Last = &last
 		mem.NextAttempt = max(mem.NextAttempt, v.inst.Attempt+1)
-	case mem.Last != nil:
-		v.inst = d.vanished(mem.Last)
-		mem.Last = v.inst
 	}
 	d.views = append(d.views, v)
 }
@@ -167,6 +167,9 @@ func (v *view) alive() bool { return v.seen && v.inst.Alive() }
 
 // running is alive and known to be so.
 func (v *view) running() bool { return v.seen && v.inst.State == Live }
+
+// replaced tells whether we ended the newest instance for another to take its place.
+func (v *view) replaced() bool { return v.inst != nil && v.inst.ID == v.mem.Again.ID }
 
 // exited tells whether the newest instance has ended.
 func (v *view) exited() bool { return v.inst != nil && v.inst.State == Exited }

@@ -14,7 +14,7 @@ func (d *decision) waitingOf(v *view) *Waiting {
 		return nil
 	}
 	stopping := d.mem.Stop != nil
-	ended := v.exited() && (stopping || v.role == Ephemeral || !ShouldRestart(v.spec, &d.in.Pod.Spec, v.inst.ExitCode))
+	ended := v.exited() && (stopping || v.role == Ephemeral || !d.goesOn(v))
 	if ended {
 		return nil
 	}

@@ -25,10 +25,10 @@ func (d *decision) acceptWant() {
 }
 
 // acceptTerminal: who set the API's phase to its end (us, before our memory was
-// lost, or a controller) ended the pod.
+// lost, or a controller) ended the pod. Of a static pod the API has but a picture.
 func (d *decision) acceptTerminal() {
 	st := d.in.Pod.Status
-	if d.mem.Stop != nil || (st.Phase != v1.PodSucceeded && st.Phase != v1.PodFailed) {
+	if d.mem.Stop != nil || IsStatic(d.in.Pod) || (st.Phase != v1.PodSucceeded && st.Phase != v1.PodFailed) {
 		return
 	}
 	d.mem.End = &End{Phase: st.Phase, Reason: st.Reason, Message: st.Message}

@@ -15,6 +15,7 @@ import (
 type world struct {
 	pod    *v1.Pod
 	want   Want
+	noRoom string // why resizes are refused
 	seen   Observed
 	memory Memory
 	policy Policy
@@ -61,6 +62,9 @@ func (w *world) decide() Output {
 		in.InFlight[id] = a
 	}
 	w.outcomes, w.probes = nil, nil
+	if w.pod != nil && AsksResize(w.pod, w.memory) {
+		in.Want.Resize = &Admission{Admitted: w.noRoom == "", Message: w.noRoom}
+	}
 	out := Decide(in)
 	w.memory, w.wakeAt, w.last = out.Memory, out.WakeAt, out
 	w.forgot = w.forgot || out.Forget
@@ -165,7 +169,8 @@ func (w *world) failure(a Action) (string, bool) {
 	return msg, ok
 }
 
-// abort is what cancelling an action comes to: it ends without effect.
+// abort is what cancelling an action comes to: it ends without effect, but for a
+// start, which leaves the container created.
 func (w *world) abort(id string) {
 	a, ok := w.inFlight[id]
 	if !ok {
@@ -173,7 +178,11 @@ func (w *world) abort(id string) {
 	}
 	delete(w.inFlight, id)
 	delete(w.timers, id)
-	w.outcomes = append(w.outcomes, Outcome{Action: a, At: w.now, Failed: true, Reason: Cancelled, Message: "cancelled"})
+	o := Outcome{Action: a, At: w.now, Failed: true, Reason: Cancelled, Message: "cancelled"}
+	if a.Kind == StartContainer && a.ContainerID == "" {
+		o.Created, o.ContainerID = true, w.addInstance(a, Created).ID
+	}
+	w.outcomes = append(w.outcomes, o)
 }
 
 func (w *world) effect(a Action, o *Outcome) {

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/proa-project/proa/internal/node/podlife"
 )
@@ -23,6 +22,7 @@ func conditions(in Input, s *v1.PodStatus) []v1.PodCondition {
 			out = append(out, c)
 		}
 	}
+	out = append(out, resizeConditions(in, s)...)
 	out = disruption(in, out)
 	containers := containersReady(in, s)
 	for _, c := range []v1.PodCondition{
@@ -40,7 +40,7 @@ func conditions(in Input, s *v1.PodStatus) []v1.PodCondition {
 
 // since keeps the time of the last transition of a condition that did not change.
 func since(in Input, c v1.PodCondition) v1.PodCondition {
-	c.LastTransitionTime = metav1.NewTime(in.Now).Rfc3339Copy()
+	c.LastTransitionTime = asSent(in.Now)
 	for _, list := range [][]v1.PodCondition{in.Previous.Conditions, in.Pod.Status.Conditions} {
 		for _, old := range list {
 			if old.Type == c.Type && old.Status == c.Status {

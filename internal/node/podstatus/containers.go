@@ -3,6 +3,7 @@ package podstatus
 import (
 	"slices"
 	"strings"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -92,7 +93,7 @@ func setState(in Input, mem podlife.ContainerMemory, inst *podlife.Instance, s *
 			s.State = v1.ContainerState{Waiting: defaultWaiting(in)}
 			return
 		}
-		s.State = v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: metav1.NewTime(inst.StartedAt)}}
+		s.State = v1.ContainerState{Running: &v1.ContainerStateRunning{StartedAt: asSent(inst.StartedAt)}}
 	case podlife.Exited:
 		if mem.Waiting != nil {
 			s.LastTerminationState.Terminated = terminated(in, inst)
@@ -116,8 +117,8 @@ func instances(in Input, name string) (newest, before *podlife.Instance) {
 			before = inst
 		}
 	}
-	if newest == nil {
-		newest = in.Memory.Containers[name].Last
+	if last := in.Memory.Containers[name].Last; last != nil && (newest == nil || last.Attempt > newest.Attempt) {
+		newest, before = last, newest // the runtime has forgotten it
 	}
 	if before != nil && before.State != podlife.Exited {
 		before = nil
@@ -199,7 +200,7 @@ func defaultWaiting(in Input) *v1.ContainerStateWaiting {
 func terminated(in Input, i *podlife.Instance) *v1.ContainerStateTerminated {
 	return &v1.ContainerStateTerminated{
 		ExitCode: i.ExitCode, Reason: i.Reason, Message: i.Message,
-		StartedAt: metav1.NewTime(i.StartedAt), FinishedAt: metav1.NewTime(i.FinishedAt),
+		StartedAt: asSent(startOf(i)), FinishedAt: asSent(i.FinishedAt),
 		ContainerID: containerID(in, i),
 	}
 }
@@ -254,3 +255,16 @@ func firstOf(a, b string) string {
 	}
 	return b
 }
+
+// startOf is the start of a container that has ended. One that never ran shows
+// the epoch, as every client expects: the CRI says it in nanoseconds since then.
+func startOf(i *podlife.Instance) time.Time {
+	if i.StartedAt.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return i.StartedAt
+}
+
+// asSent is a time as the API gives it back, in seconds: a status that was sent
+// must be equal to the one that comes back.
+func asSent(t time.Time) metav1.Time { return metav1.NewTime(t).Rfc3339Copy() }

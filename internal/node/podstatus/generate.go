@@ -5,7 +5,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/proa-project/proa/internal/node/podlife"
 )
@@ -33,7 +32,7 @@ func Generate(in Input) v1.PodStatus {
 	s.ObservedGeneration = in.Pod.Generation
 	s.QOSClass = podlife.QoS(in.Pod)
 	if !in.Memory.StartTime.IsZero() {
-		start := metav1.NewTime(in.Memory.StartTime).Rfc3339Copy()
+		start := asSent(in.Memory.StartTime)
 		s.StartTime = &start
 	}
 	s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses = nil, nil, nil
@@ -44,6 +43,7 @@ func Generate(in Input) v1.PodStatus {
 	}
 	setPhase(in, &s)
 	closeRecords(in, &s)
+	setResources(in, &s)
 	setAddresses(in, &s)
 	s.Conditions = conditions(in, &s)
 	return s
@@ -52,22 +52,6 @@ func Generate(in Input) v1.PodStatus {
 // rejected pods never had containers: to show some as waiting would hide the reason.
 func rejected(m podlife.Memory) bool {
 	return m.Stop != nil && m.Stop.Kind == podlife.StopRejected
-}
-
-// closeRecords: a pod that ran and has ended shows every main container as ended,
-// also those of which there is no record.
-func closeRecords(in Input, s *v1.PodStatus) {
-	if in.Memory.End == nil || !anyMainStarted(s) {
-		return
-	}
-	for i := range s.ContainerStatuses {
-		if st := &s.ContainerStatuses[i].State; st.Terminated == nil {
-			*st = v1.ContainerState{Terminated: &v1.ContainerStateTerminated{
-				Reason: "ContainerStatusUnknown", ExitCode: 137,
-				Message: "The container could not be located when the pod was terminated",
-			}}
-		}
-	}
 }
 
 // setAddresses: a pod keeps the addresses that it had when its sandbox is gone.

@@ -3,14 +3,14 @@ package probe
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"syscall"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/proa-project/proa/internal/node/httpget"
 )
 
 const (
@@ -18,49 +18,52 @@ const (
 	maxOutput = 10 << 10
 	// maxTries is how often an attempt is made when the prober itself errs.
 	maxTries = 3
-	// userAgent is how probes introduce themselves.
-	userAgent = "kube-probe/1.37"
+	// userAgent is how gRPC probes introduce themselves.
+	userAgent = "kube-probe/" + httpget.Version
 )
 
+// answer is what one attempt found out.
+type answer struct {
+	verdict Verdict
+	warning bool // a success that the user should hear of
+	output  string
+}
+
+func success(output string) answer { return answer{verdict: Success, output: output} }
+func failure(output string) answer { return answer{verdict: Failure, output: output} }
+
 // probe makes an attempt and, where the prober itself erred, makes it again. An error tells nothing of the container.
-func (r *Runner) probe(ctx context.Context, e *entry, podIP string) (Verdict, string) {
+func (r *Runner) probe(ctx context.Context, e *entry, podIP string) answer {
 	var err error
 	for range maxTries {
-		var verdict Verdict
-		var output string
-		if verdict, output, err = r.once(ctx, e, podIP); err == nil {
-			return verdict, output
+		var a answer
+		if a, err = r.once(ctx, e, podIP); err == nil {
+			return a
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return Unknown, err.Error()
+	return answer{output: err.Error()}
 }
 
-func (r *Runner) once(ctx context.Context, e *entry, podIP string) (Verdict, string, error) {
+func (r *Runner) once(ctx context.Context, e *entry, podIP string) (answer, error) {
 	limit := timeout(e.probe)
 	switch handler := e.probe.ProbeHandler; {
 	case handler.Exec != nil:
 		return execProbe(ctx, r.cfg.Executor, e.id, expand(handler.Exec.Command, e.container.Env), limit)
 	case handler.HTTPGet != nil:
-		port, err := resolvePort(handler.HTTPGet.Port, e.container)
-		if err != nil {
-			return Unknown, "", err
-		}
-		return r.http.probe(ctx, handler.HTTPGet, hostOr(handler.HTTPGet.Host, podIP), port, limit)
+		return r.http.probe(ctx, handler.HTTPGet, e.container, podIP, limit)
 	case handler.TCPSocket != nil:
-		port, err := resolvePort(handler.TCPSocket.Port, e.container)
+		port, err := httpget.Port(handler.TCPSocket.Port, e.container)
 		if err != nil {
-			return Unknown, "", err
+			return answer{}, err
 		}
-		verdict, output := tcpProbe(ctx, hostOr(handler.TCPSocket.Host, podIP), port, limit)
-		return verdict, output, nil
+		return tcpProbe(ctx, hostOr(handler.TCPSocket.Host, podIP), port, limit), nil
 	case handler.GRPC != nil:
-		verdict, output := grpcProbe(ctx, handler.GRPC, podIP, limit)
-		return verdict, output, nil
+		return grpcProbe(ctx, handler.GRPC, podIP, limit), nil
 	}
-	return Unknown, "", errors.New("probe names no handler")
+	return answer{}, errors.New("probe names no handler")
 }
 
 func hostOr(host, podIP string) string {
@@ -68,25 +71,6 @@ func hostOr(host, podIP string) string {
 		return host
 	}
 	return podIP
-}
-
-// resolvePort finds a port by its number, or by its name among the container's.
-func resolvePort(port intstr.IntOrString, container *v1.Container) (int, error) {
-	number := port.IntValue()
-	if port.Type == intstr.String && number == 0 {
-		for _, p := range container.Ports {
-			if p.Name == port.StrVal {
-				number = int(p.ContainerPort)
-			}
-		}
-		if number == 0 {
-			return 0, fmt.Errorf("couldn't find port: %v for container %q", port.StrVal, container.Name)
-		}
-	}
-	if number <= 0 || number > 65535 {
-		return 0, fmt.Errorf("invalid port number: %v", number)
-	}
-	return number, nil
 }
 
 // expand fills $(NAME) in with variables whose values stand in the pod itself; $$ is a dollar sign, other references stay.

@@ -15,19 +15,19 @@ import (
 const execSlack = 2 * time.Second
 
 // execProbe runs a command in the container: exit status 0 is success.
-func execProbe(ctx context.Context, executor Executor, id string, command []string, limit time.Duration) (Verdict, string, error) {
+func execProbe(ctx context.Context, executor Executor, id string, command []string, limit time.Duration) (answer, error) {
 	bounded, cancel := context.WithTimeout(ctx, limit+execSlack)
 	defer cancel()
-	answer, err := executor.ExecSync(bounded, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: command, Timeout: int64(limit / time.Second)})
+	out, err := executor.ExecSync(bounded, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: command, Timeout: int64(limit / time.Second)})
 	switch {
 	case status.Code(err) == codes.DeadlineExceeded, errors.Is(err, context.DeadlineExceeded):
-		return Failure, fmt.Sprintf("command timed out: %q timed out after %s", command, limit), nil
+		return failure(fmt.Sprintf("command timed out: %q timed out after %s", command, limit)), nil
 	case err != nil:
-		return Unknown, "", err
+		return answer{}, err
 	}
-	output := clip(append(append([]byte(nil), answer.GetStdout()...), answer.GetStderr()...))
-	if answer.GetExitCode() != 0 {
-		return Failure, output, nil
+	output := clip(append(append([]byte(nil), out.GetStdout()...), out.GetStderr()...))
+	if out.GetExitCode() != 0 {
+		return failure(output), nil
 	}
-	return Success, output, nil
+	return success(output), nil
 }

@@ -130,12 +130,12 @@ func (r *Runner) attempt(ctx context.Context, e *entry, report func(Result)) {
 	r.mu.Lock()
 	podIP := e.podIP
 	r.mu.Unlock()
-	verdict, output := r.probe(ctx, e, podIP)
+	a := r.probe(ctx, e, podIP)
 	if ctx.Err() != nil {
 		return
 	}
 	r.mu.Lock()
-	result, any := r.schedule.done(e, verdict, output, time.Now())
+	result, any := r.schedule.done(e, a, time.Now())
 	r.mu.Unlock()
 	if any {
 		report(result)

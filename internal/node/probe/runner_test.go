@@ -60,7 +60,7 @@ func TestHTTPProbe(t *testing.T) {
 	hang := make(chan struct{})
 	defer close(hang)
 	mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) { <-hang })
-	port := portOf(t, server.Listener.Addr())
+	port := intstr.FromInt(portOf(t, server.Listener.Addr()))
 	prober := newHTTPProber()
 	for path, want := range map[string]string{
 		"/ok?a=b": "Success fine",
@@ -74,13 +74,13 @@ func TestHTTPProbe(t *testing.T) {
 		if path == "/hang" {
 			limit = 20 * time.Millisecond
 		}
-		verdict, output, err := prober.probe(context.Background(), &v1.HTTPGetAction{Path: path}, "127.0.0.1", port, limit)
-		if got := fmt.Sprintf("%s %s", verdict, output); err != nil || !strings.Contains(got, want) {
+		a, err := prober.probe(context.Background(), &v1.HTTPGetAction{Path: path, Port: port}, &v1.Container{}, "127.0.0.1", limit)
+		if got := fmt.Sprintf("%s %s", a.verdict, a.output); a.warning != (path == "/away") || err != nil || !strings.Contains(got, want) {
 			t.Errorf("%s: %s %v", path, got, err)
 		}
 	}
 	headers := []v1.HTTPHeader{{Name: "Host", Value: "pod.example"}, {Name: "X-A", Value: "1"}, {Name: "X-A", Value: "2"}, {Name: "Accept", Value: ""}}
-	if _, _, err := prober.probe(context.Background(), &v1.HTTPGetAction{Path: "/ok", HTTPHeaders: headers}, "127.0.0.1", port, 5*time.Second); err != nil {
+	if _, err := prober.probe(context.Background(), &v1.HTTPGetAction{Path: "/ok", Port: port, HTTPHeaders: headers}, &v1.Container{}, "127.0.0.1", 5*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	r := seen.Load()
@@ -89,9 +89,10 @@ func TestHTTPProbe(t *testing.T) {
 	}
 	secure := httptest.NewTLSServer(mux)
 	defer secure.Close()
-	verdict, output, err := prober.probe(context.Background(), &v1.HTTPGetAction{Path: "/ok", Scheme: v1.URISchemeHTTPS}, "127.0.0.1", portOf(t, secure.Listener.Addr()), 5*time.Second)
-	if verdict != Success || err != nil {
-		t.Errorf("HTTPS with an own certificate: %s %s %v", verdict, output, err)
+	port = intstr.FromInt(portOf(t, secure.Listener.Addr()))
+	a, err := prober.probe(context.Background(), &v1.HTTPGetAction{Path: "/ok", Port: port, Scheme: v1.URISchemeHTTPS}, &v1.Container{}, "127.0.0.1", 5*time.Second)
+	if a.verdict != Success || err != nil {
+		t.Errorf("HTTPS with an own certificate: %v %v", a, err)
 	}
 }
 
@@ -101,12 +102,12 @@ func TestTCPProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := portOf(t, listener.Addr())
-	if verdict, output := tcpProbe(context.Background(), "127.0.0.1", port, time.Second); verdict != Success {
-		t.Errorf("open: %s %s", verdict, output)
+	if a := tcpProbe(context.Background(), "127.0.0.1", port, time.Second); a.verdict != Success {
+		t.Errorf("open: %v", a)
 	}
 	listener.Close()
-	if verdict, output := tcpProbe(context.Background(), "127.0.0.1", port, time.Second); verdict != Failure || !strings.Contains(output, "connection refused") {
-		t.Errorf("closed: %s %s", verdict, output)
+	if a := tcpProbe(context.Background(), "127.0.0.1", port, time.Second); a.verdict != Failure || !strings.Contains(a.output, "connection refused") {
+		t.Errorf("closed: %v", a)
 	}
 }
 
@@ -127,8 +128,8 @@ func TestGRPCProbe(t *testing.T) {
 		"down": `Failure service unhealthy (responded with "NOT_SERVING")`,
 		"none": "Failure error: health rpc probe failed",
 	} {
-		verdict, output := grpcProbe(context.Background(), &v1.GRPCAction{Port: port, Service: &service}, "127.0.0.1", 5*time.Second)
-		if got := fmt.Sprintf("%s %s", verdict, output); !strings.HasPrefix(got, want) {
+		a := grpcProbe(context.Background(), &v1.GRPCAction{Port: port, Service: &service}, "127.0.0.1", 5*time.Second)
+		if got := fmt.Sprintf("%s %s", a.verdict, a.output); !strings.HasPrefix(got, want) {
 			t.Errorf("%q: %s", service, got)
 		}
 	}
@@ -151,8 +152,8 @@ func TestExecProbe(t *testing.T) {
 			}
 			return tc.answer, tc.err
 		})
-		verdict, output, err := execProbe(context.Background(), run, "id", []string{"cat"}, 3*time.Second)
-		if got := fmt.Sprintf("%s %s %v", verdict, output, err); got != tc.want {
+		a, err := execProbe(context.Background(), run, "id", []string{"cat"}, 3*time.Second)
+		if got := fmt.Sprintf("%s %s %v", a.verdict, a.output, err); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}

@@ -48,6 +48,8 @@ type Result struct {
 	Kind        Kind
 	// Verdict is by the thresholds, Attempt this one attempt's.
 	Verdict, Attempt Verdict
+	// Warning: a success that the user should hear of.
+	Warning bool
 	// Output says why.
 	Output string
 	// Run is how many attempts in a row had this outcome, Threshold how many it takes.
@@ -199,7 +201,8 @@ func (s *schedule) take(now time.Time) *entry {
 
 // done brings the outcome of an attempt and returns what is to be reported; false is nothing. An attempt is identified by its
 // entry: what was removed meanwhile, and perhaps announced again, gets nothing of an old attempt.
-func (s *schedule) done(e *entry, attempt Verdict, output string, now time.Time) (Result, bool) {
+func (s *schedule) done(e *entry, a answer, now time.Time) (Result, bool) {
+	attempt := a.verdict
 	if e.removed || !e.inFlight {
 		return Result{}, false
 	}
@@ -211,7 +214,7 @@ func (s *schedule) done(e *entry, attempt Verdict, output string, now time.Time)
 	}
 	result, report := Result{}, false
 	if counts {
-		result, report = e.count(attempt, output, now)
+		result, report = e.count(a, now)
 	}
 	e.held = e.verdict != Unknown && (e.kind == Startup || (e.kind == Liveness && e.verdict == Failure))
 	if e.held {
@@ -232,7 +235,8 @@ func (s *schedule) done(e *entry, attempt Verdict, output string, now time.Time)
 }
 
 // count applies the thresholds. A prober's own error (Unknown) tells nothing of the container: it breaks no run.
-func (e *entry) count(attempt Verdict, output string, now time.Time) (Result, bool) {
+func (e *entry) count(a answer, now time.Time) (Result, bool) {
+	attempt := a.verdict
 	changed := false
 	threshold := thresholdOf(e.probe, attempt)
 	if attempt != Unknown {
@@ -247,8 +251,8 @@ func (e *entry) count(attempt Verdict, output string, now time.Time) (Result, bo
 	}
 	return Result{
 		UID: e.uid, Container: e.name, ContainerID: e.id, Kind: e.kind,
-		Verdict: e.verdict, Attempt: attempt, Output: output, Run: e.run, Threshold: threshold, At: now,
-	}, changed || attempt != Success
+		Verdict: e.verdict, Attempt: attempt, Warning: a.warning, Output: a.output, Run: e.run, Threshold: threshold, At: now,
+	}, changed || attempt != Success || a.warning
 }
 
 func thresholdOf(p *v1.Probe, attempt Verdict) int {

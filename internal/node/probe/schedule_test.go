@@ -45,7 +45,7 @@ func script(opts Options, pod *v1.Pod, until time.Duration, outcome func(kind Ki
 		verdict := outcome(e.kind, attempts[e.kind])
 		attempts[e.kind]++
 		line := fmt.Sprintf("%v %s %s", now.Sub(epoch), e.kind, verdict)
-		if r, any := s.done(e, verdict, "", now); any {
+		if r, any := s.done(e, answer{verdict: verdict}, now); any {
 			line += fmt.Sprintf(" -> %q %d/%d", r.Verdict, r.Run, r.Threshold)
 			if r.Kind == Startup && r.Verdict == Success {
 				started = true
@@ -141,7 +141,7 @@ func TestScheduleProperties(t *testing.T) {
 				flying = append(flying[:i], flying[i+1:]...)
 				verdict := rapid.SampledFrom([]Verdict{Success, Failure, Unknown}).Draw(t, "outcome")
 				extra := e.due.Before(e.regular) && verdict != Success
-				r, reported := s.done(e, verdict, "", now)
+				r, reported := s.done(e, answer{verdict: verdict}, now)
 				if e.removed {
 					if reported {
 						t.Fatalf("a probe that ended reports %+v", r)
@@ -229,21 +229,5 @@ func TestExpand(t *testing.T) {
 	got := expand([]string{"$(A)", "x$(B)y", "$$(A)", "$(REF)", "$(NO)", "$", "$(A"}, env)
 	if diff := cmp.Diff([]string{"1", "x12y", "$(A)", "$(REF)", "$(NO)", "$", "$(A"}, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestResolvePort(t *testing.T) {
-	c := &v1.Container{Name: "c", Ports: []v1.ContainerPort{{Name: "web", ContainerPort: 8080}}}
-	for _, tc := range []struct {
-		port intstr.IntOrString
-		want string
-	}{
-		{intstr.FromInt32(80), "80 <nil>"}, {intstr.FromString("web"), "8080 <nil>"}, {intstr.FromString("81"), "81 <nil>"},
-		{intstr.FromString("no"), `0 couldn't find port: no for container "c"`}, {intstr.FromInt32(70000), "0 invalid port number: 70000"},
-	} {
-		port, err := resolvePort(tc.port, c)
-		if got := fmt.Sprintf("%d %v", port, err); got != tc.want {
-			t.Errorf("%s: %s, want %s", tc.port.String(), got, tc.want)
-		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/proa-project/proa/internal/node/evict"
 )
 
 // Pressure is what the node is short of.
@@ -33,13 +35,9 @@ type State struct {
 type Reserve struct {
 	// Resources are for the system and this agent.
 	Resources v1.ResourceList
-	// EvictionMemory (bytes) and EvictionDisk (a fraction) are left free: below them pods are evicted.
-	EvictionMemory int64
-	EvictionDisk   float64
+	// EvictionMemory and EvictionDisk are left free: below them pods are evicted.
+	EvictionMemory, EvictionDisk evict.Amount
 }
-
-// DefaultReserve is upstream's: 100 MiB of memory and a tenth of the disk before evictions begin.
-func DefaultReserve() Reserve { return Reserve{EvictionMemory: 100 << 20, EvictionDisk: 0.10} }
 
 // Desired is the Node object as this machine alone would have it. Conditions carry no times.
 func Desired(cfg Config, m Machine, s State) *v1.Node {
@@ -121,9 +119,12 @@ func allocatableOf(capacity v1.ResourceList, reserve Reserve) v1.ResourceList {
 	for name, amount := range reserve.Resources {
 		take(name, amount)
 	}
-	take(v1.ResourceMemory, *resource.NewQuantity(reserve.EvictionMemory, resource.BinarySI))
-	disk := capacity[v1.ResourceEphemeralStorage]
-	take(v1.ResourceEphemeralStorage, *resource.NewQuantity(int64(float64(disk.Value())*reserve.EvictionDisk), resource.BinarySI))
+	leave := func(name v1.ResourceName, part evict.Amount) {
+		all := capacity[name]
+		take(name, *resource.NewQuantity(part.Of(all.Value()), resource.BinarySI))
+	}
+	leave(v1.ResourceMemory, reserve.EvictionMemory)
+	leave(v1.ResourceEphemeralStorage, reserve.EvictionDisk)
 	for name, amount := range capacity {
 		if len(name) > len(v1.ResourceHugePagesPrefix) && string(name[:len(v1.ResourceHugePagesPrefix)]) == v1.ResourceHugePagesPrefix {
 			take(v1.ResourceMemory, amount)
@@ -251,13 +252,43 @@ func sameStatus(a, b *v1.NodeStatus) bool {
 	return equality.Semantic.DeepEqual(a, b)
 }
 
-func isReady(node *v1.Node) bool {
+func isReady(node *v1.Node) bool { return holds(node, v1.NodeReady) }
+
+func holds(node *v1.Node, kind v1.NodeConditionType) bool {
 	for _, c := range node.Status.Conditions {
-		if c.Type == v1.NodeReady {
+		if c.Type == kind {
 			return c.Status == v1.ConditionTrue
 		}
 	}
 	return false
+}
+
+// turns are what events call a condition's turn to false and to true.
+var turns = []struct {
+	kind    v1.NodeConditionType
+	off, on string
+}{
+	{v1.NodeMemoryPressure, "NodeHasSufficientMemory", "NodeHasInsufficientMemory"},
+	{v1.NodeDiskPressure, "NodeHasNoDiskPressure", "NodeHasDiskPressure"},
+	{v1.NodePIDPressure, "NodeHasSufficientPID", "NodeHasInsufficientPID"},
+	{v1.NodeReady, "NodeNotReady", "NodeReady"},
+}
+
+// transitions lists the reasons of events on conditions that have turned; before a
+// node was seen, all have.
+func transitions(before, now *v1.Node) (reasons []string) {
+	for _, t := range turns {
+		on := holds(now, t.kind)
+		switch {
+		case before != nil && holds(before, t.kind) == on:
+		case before == nil && t.kind == v1.NodeReady && !on: // it never was
+		case on:
+			reasons = append(reasons, t.on)
+		default:
+			reasons = append(reasons, t.off)
+		}
+	}
+	return reasons
 }
 
 // swapOf the machine; nil when it has none.

@@ -2,6 +2,7 @@ package register
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -12,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"pgregory.net/rapid"
+
+	"github.com/proa-project/proa/internal/node/evict"
 )
 
 var machineFiles = fstest.MapFS{
@@ -39,12 +42,17 @@ func TestReadMachine(t *testing.T) {
 	}
 }
 
+// reserve leaves upstream's default free: 100 MiB of memory, a tenth of the disk.
+func reserve() Reserve {
+	return Reserve{EvictionMemory: evict.Amount{Quantity: resource.MustParse("100Mi")}, EvictionDisk: evict.Amount{Fraction: 0.10}}
+}
+
 func TestAllocatable(t *testing.T) {
 	capacity := v1.ResourceList{
 		v1.ResourceCPU: resource.MustParse("2"), v1.ResourceMemory: resource.MustParse("1000Mi"),
 		v1.ResourceEphemeralStorage: resource.MustParse("100Gi"), "hugepages-2Mi": resource.MustParse("200Mi"), v1.ResourcePods: resource.MustParse("110"),
 	}
-	reserve := DefaultReserve()
+	reserve := reserve()
 	reserve.Resources = v1.ResourceList{v1.ResourceCPU: resource.MustParse("500m"), v1.ResourceMemory: resource.MustParse("50Mi")}
 	got := map[v1.ResourceName]string{}
 	for name, amount := range allocatableOf(capacity, reserve) {
@@ -60,7 +68,7 @@ func TestAllocatableIsWithinCapacity(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		amount := rapid.Int64Range(0, 1<<50)
 		capacity := v1.ResourceList{v1.ResourceMemory: *resource.NewQuantity(amount.Draw(t, "memory"), resource.BinarySI), v1.ResourceEphemeralStorage: *resource.NewQuantity(amount.Draw(t, "disk"), resource.BinarySI)}
-		reserve := Reserve{Resources: v1.ResourceList{v1.ResourceMemory: *resource.NewQuantity(amount.Draw(t, "reserved"), resource.BinarySI)}, EvictionMemory: amount.Draw(t, "eviction"), EvictionDisk: rapid.Float64Range(0, 1).Draw(t, "fraction")}
+		reserve := Reserve{Resources: v1.ResourceList{v1.ResourceMemory: *resource.NewQuantity(amount.Draw(t, "reserved"), resource.BinarySI)}, EvictionMemory: evict.Amount{Quantity: *resource.NewQuantity(amount.Draw(t, "eviction"), resource.BinarySI)}, EvictionDisk: evict.Amount{Fraction: rapid.Float64Range(0, 1).Draw(t, "fraction")}}
 		for name, got := range allocatableOf(capacity, reserve) {
 			whole := capacity[name]
 			if got.Sign() < 0 || got.Cmp(whole) > 0 {
@@ -149,5 +157,31 @@ func TestReportedImages(t *testing.T) {
 	want := []v1.ContainerImage{{Names: []string{"big@sha256:0", "big:1"}, SizeBytes: 9}, {Names: []string{"small:1"}, SizeBytes: 5}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	node := func(holding ...v1.NodeConditionType) *v1.Node {
+		n := &v1.Node{}
+		for _, kind := range holding {
+			n.Status.Conditions = append(n.Status.Conditions, v1.NodeCondition{Type: kind, Status: v1.ConditionTrue})
+		}
+		return n
+	}
+	healthy := []string{"NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"}
+	for name, tc := range map[string]struct {
+		before, now *v1.Node
+		want        []string
+	}{
+		"first, still starting": {nil, node(), healthy},
+		"first, at once ready":  {nil, node(v1.NodeReady), append(slices.Clone(healthy), "NodeReady")},
+		"nothing turned":        {node(v1.NodeReady), node(v1.NodeReady), nil},
+		"gets ready":            {node(), node(v1.NodeReady), []string{"NodeReady"}},
+		"short of disk":         {node(v1.NodeReady), node(v1.NodeReady, v1.NodeDiskPressure), []string{"NodeHasDiskPressure"}},
+		"goes down":             {node(v1.NodeReady, v1.NodeMemoryPressure), node(), []string{"NodeHasSufficientMemory", "NodeNotReady"}},
+	} {
+		if got := transitions(tc.before, tc.now); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
 	}
 }

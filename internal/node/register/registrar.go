@@ -395,23 +395,28 @@ func replaceAddresses(patch []byte, addresses []v1.NodeAddress) ([]byte, error) 
 // note remembers the object and tells of transitions.
 func (r *Registrar) note(node *v1.Node) {
 	r.mu.Lock()
-	first := r.node == nil
+	before := r.node
 	r.node = node
 	r.mu.Unlock()
 	ready := isReady(node)
-	if r.cfg.Events != nil && first {
-		r.cfg.Events(node, "Starting", "Starting kubelet.")
+	if before == nil {
+		r.event(node, "Starting", "Starting kubelet.")
 	}
-	if ready != r.lastReady || first {
-		reason := map[bool]string{true: "NodeReady", false: "NodeNotReady"}[ready]
-		if r.cfg.Events != nil {
-			r.cfg.Events(node, reason, fmt.Sprintf("Node %s status is now: %s", node.Name, reason))
-		}
+	for _, reason := range transitions(before, node) {
+		r.event(node, reason, fmt.Sprintf("Node %s status is now: %s", node.Name, reason))
+	}
+	if before == nil || ready != r.lastReady {
 		r.cfg.Log.Info("node status changed", "node", node.Name, "ready", ready)
 	}
 	r.lastReady = ready
 	if ready {
 		r.once.Do(func() { close(r.ready) })
+	}
+}
+
+func (r *Registrar) event(node *v1.Node, reason, message string) {
+	if r.cfg.Events != nil {
+		r.cfg.Events(node, reason, message)
 	}
 }
 

@@ -28,7 +28,7 @@ func (f *fakeRuntime) Status(context.Context, *runtimeapi.StatusRequest) (*runti
 func start(t *testing.T, client *fake.Clientset, runtime Runtime) *Registrar {
 	t.Helper()
 	r, err := New(Config{
-		Name: "n1", Client: client, Runtime: runtime, DataDir: t.TempDir(), Root: machineFiles, Port: 10250, Version: "v1.37.2", Reserve: DefaultReserve(),
+		Name: "n1", Client: client, Runtime: runtime, DataDir: t.TempDir(), Root: machineFiles, Port: 10250, Version: "v1.37.2", Reserve: reserve(),
 		Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "192.0.2.1"}, {Type: v1.NodeInternalIP, Address: "2001:db8::1"}},
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package static
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -28,6 +29,8 @@ type folder struct {
 	path, node string
 	rules      Rules
 	log        *slog.Logger
+	event      func(reason, message string)
+	every      time.Duration
 	// good are the pods that each file described when it last was in order; told are complaints that the log has.
 	good map[string][]*v1.Pod
 	told map[string]string
@@ -37,12 +40,12 @@ type folder struct {
 func (f *folder) run(ctx context.Context, set func([]*v1.Pod)) {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		f.log.Warn("manifests are not watched, only looked through", "path", f.path, "every", lookEvery, "err", err)
+		f.log.Warn("manifests are not watched, only looked through", "path", f.path, "every", f.every, "err", err)
 		watcher = &fsnotify.Watcher{}
 	} else {
 		defer watcher.Close()
 	}
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(f.every)
 	defer tick.Stop()
 	for {
 		// The watch first, so that no change falls between; it is set again each time, as the folder may be another one.
@@ -64,8 +67,13 @@ func (f *folder) run(ctx context.Context, set func([]*v1.Pod)) {
 }
 
 func (f *folder) watch(watcher *fsnotify.Watcher) {
-	// A folder that doesn't exist holds no manifests; the ticker sees it come.
-	if err := watcher.Add(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// A folder that doesn't exist holds no manifests; the one above sees it come.
+	path := f.path
+	err := watcher.Add(path)
+	for ; errors.Is(err, fs.ErrNotExist) && path != "/"; err = watcher.Add(path) {
+		path = filepath.Dir(path)
+	}
+	if err != nil {
 		f.complain(f.path, err)
 	}
 }
@@ -152,7 +160,10 @@ func (f *folder) readFile(name string) ([]*v1.Pod, error) {
 	return parse(data, origin{"file", name}, f.node, f.rules)
 }
 
-// complain logs what is wrong with a file once, not every 20 s.
+// invalidManifest is the reason of events on manifests that can't be used.
+const invalidManifest = "InvalidManifest"
+
+// complain tells what is wrong with a file once, not every 20 s.
 func (f *folder) complain(name string, err error) {
 	if f.told[name] == err.Error() {
 		return
@@ -162,4 +173,5 @@ func (f *folder) complain(name string, err error) {
 	}
 	f.told[name] = err.Error()
 	f.log.Error("static pod manifest not used", "file", name, "err", err)
+	f.event(invalidManifest, fmt.Sprintf("static pod manifest %s not used: %v", name, err))
 }

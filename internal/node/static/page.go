@@ -19,6 +19,7 @@ type page struct {
 	header    http.Header
 	rules     Rules
 	log       *slog.Logger
+	event     func(reason, message string)
 	client    *http.Client
 	every     time.Duration
 	// cache is a file with the last good answer: the pods that it describes run, and must not end because the agent starts anew
@@ -41,6 +42,7 @@ func (p *page) run(ctx context.Context, set func([]*v1.Pod)) {
 		if err != nil && ctx.Err() == nil && p.told != err.Error() {
 			p.told = err.Error()
 			p.log.Error("static pod manifests not read", "url", p.url, "err", err)
+			p.event(invalidManifest, fmt.Sprintf("static pod manifests at %s not used: %v", p.url, err))
 		}
 		select {
 		case <-ctx.Done():

@@ -25,8 +25,10 @@ type Config struct {
 	Rules  Rules
 	// Cache is a file that keeps the URL's last good answer; empty is none.
 	Cache string
-	// Every is how often the URL is asked; 0 is every 20 s.
-	Every time.Duration
+	// FileEvery is how often the folder is looked through, whatever the kernel told of it, Every how often the URL is asked; 0 is every 20 s.
+	FileEvery, Every time.Duration
+	// Event tells users of manifests that can't be used ("InvalidManifest"); nil tells nobody.
+	Event func(reason, message string)
 	Log   *slog.Logger
 }
 
@@ -41,6 +43,12 @@ func NewSource(cfg Config) *Source {
 	if cfg.Every <= 0 {
 		cfg.Every = lookEvery
 	}
+	if cfg.Event == nil {
+		cfg.Event = func(string, string) {}
+	}
+	if cfg.FileEvery <= 0 {
+		cfg.FileEvery = lookEvery
+	}
 	return &Source{cfg}
 }
 
@@ -54,11 +62,11 @@ func (s *Source) Run(ctx context.Context, set func([]*v1.Pod)) error {
 	}
 	var tasks sync.WaitGroup
 	if s.cfg.Path != "" {
-		f := &folder{path: s.cfg.Path, node: s.cfg.NodeName, rules: s.cfg.Rules, log: s.cfg.Log}
+		f := &folder{path: s.cfg.Path, node: s.cfg.NodeName, rules: s.cfg.Rules, log: s.cfg.Log, event: s.cfg.Event, every: s.cfg.FileEvery}
 		tasks.Go(func() { f.run(ctx, func(pods []*v1.Pod) { all.put("file", pods) }) })
 	}
 	if s.cfg.URL != "" {
-		p := &page{url: s.cfg.URL, node: s.cfg.NodeName, header: s.cfg.Header, rules: s.cfg.Rules, log: s.cfg.Log, client: &http.Client{Timeout: 10 * time.Second}, every: s.cfg.Every, cache: s.cfg.Cache}
+		p := &page{url: s.cfg.URL, node: s.cfg.NodeName, header: s.cfg.Header, rules: s.cfg.Rules, log: s.cfg.Log, event: s.cfg.Event, client: &http.Client{Timeout: 10 * time.Second}, every: s.cfg.Every, cache: s.cfg.Cache}
 		tasks.Go(func() { p.run(ctx, func(pods []*v1.Pod) { all.put("http", pods) }) })
 	}
 	if s.cfg.Path == "" && s.cfg.URL == "" {

@@ -188,3 +188,9 @@ func ReadFileSystem(path string) (FileSystem, error) {
 		Inodes: s.Files, InodesFree: s.Ffree, InodesUsed: s.Files - s.Ffree,
 	}, nil
 }
+
+// Apart tells whether two folders are on different file systems.
+func Apart(a, b string) bool {
+	var first, second unix.Stat_t
+	return unix.Stat(a, &first) == nil && unix.Stat(b, &second) == nil && first.Dev != second.Dev
+}

@@ -41,6 +41,8 @@ type Config struct {
 	// Images may be nil.
 	Images Images
 	Pods   func() []*v1.Pod
+	// ImagesDir holds images and containers' layers, perhaps on a file system of its own; empty is in DataDir.
+	ImagesDir string
 	// DataDir is on the node's file system; PodsDir holds the pods' folders by UID, LogsDir their logs as
 	// <namespace>_<name>_<uid>/<container>.
 	DataDir, PodsDir, LogsDir string
@@ -98,12 +100,29 @@ func (p *Provider) Node(context.Context) (*statsapi.NodeStats, error) {
 	if err != nil {
 		return nil, err
 	}
-	disk, err := ReadFileSystem(p.cfg.DataDir)
-	if err != nil {
+	in := Input{Node: p.cfg.NodeName, Host: host, Before: before}
+	if err := p.addFileSystems(&in); err != nil {
 		return nil, err
 	}
-	node := nodeStats(Input{Node: p.cfg.NodeName, Host: host, Before: before, Disk: &disk})
+	node := nodeStats(in)
 	return &node, nil
+}
+
+func (p *Provider) addFileSystems(in *Input) error {
+	disk, err := ReadFileSystem(p.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	in.Disk = &disk
+	if p.cfg.ImagesDir == "" || !Apart(p.cfg.DataDir, p.cfg.ImagesDir) {
+		return nil
+	}
+	images, err := ReadFileSystem(p.cfg.ImagesDir)
+	if err != nil {
+		return err
+	}
+	in.ImageDisk = &images
+	return nil
 }
 
 // sample reads the machine and returns an earlier sample that is old enough for a rate.
@@ -121,11 +140,9 @@ func (p *Provider) sample() (now, before Host, err error) {
 }
 
 func (p *Provider) addDisk(ctx context.Context, in *Input) error {
-	disk, err := ReadFileSystem(p.cfg.DataDir)
-	if err != nil {
+	if err := p.addFileSystems(in); err != nil {
 		return err
 	}
-	in.Disk = &disk
 	if p.cfg.Images != nil {
 		info, err := p.cfg.Images.ImageFsInfo(ctx, &runtimeapi.ImageFsInfoRequest{})
 		if err != nil {

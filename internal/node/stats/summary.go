@@ -25,9 +25,10 @@ type Input struct {
 	// Sandboxes and Pods are matched by UID.
 	Sandboxes []*runtimeapi.PodSandboxStats
 	Pods      []*v1.Pod
-	// Disk is the node's file system; Images what the image store holds of it.
-	Disk   *FileSystem
-	Images *Usage
+	// Disk is the node's file system; ImageDisk that of the images, nil where it is
+	// the same; Images what the image store holds.
+	Disk, ImageDisk *FileSystem
+	Images          *Usage
 	// PodDisks are what pods use, by UID.
 	PodDisks map[string]PodDisk
 }
@@ -78,7 +79,8 @@ func nodeStats(in Input) statsapi.NodeStats {
 	}
 	if in.Disk != nil {
 		node.Fs = fileSystem(at, in.Disk)
-		node.Runtime = &statsapi.RuntimeStats{ImageFs: fileSystem(at, in.Disk), ContainerFs: fileSystem(at, in.Disk)}
+		images := cmp.Or(in.ImageDisk, in.Disk)
+		node.Runtime = &statsapi.RuntimeStats{ImageFs: fileSystem(at, images), ContainerFs: fileSystem(at, images)}
 		if in.Images != nil {
 			node.Runtime.ImageFs.UsedBytes, node.Runtime.ImageFs.InodesUsed = &in.Images.Bytes, &in.Images.Inodes
 		}

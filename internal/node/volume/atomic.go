@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/proa-project/proa/internal/kit/tree"
 )
 
 // Names of the writer's own in a volume; stock clients and programs look for "..data".
@@ -45,10 +47,10 @@ func writeAtomic(dir string, payload Payload, own func(folder string) error) (ch
 		return false, err
 	}
 	if err := own(filepath.Join(dir, fresh)); err != nil {
-		return false, errors.Join(err, removeTree(filepath.Join(dir, fresh)))
+		return false, errors.Join(err, tree.Remove(filepath.Join(dir, fresh)))
 	}
 	if err := swapLink(dir, fresh); err != nil {
-		return false, errors.Join(err, removeTree(filepath.Join(dir, fresh)))
+		return false, errors.Join(err, tree.Remove(filepath.Join(dir, fresh)))
 	}
 	return true, errors.Join(showNames(dir, payload), removeOldFolders(dir, fresh))
 }
@@ -94,11 +96,11 @@ func writeFolder(dir string, payload Payload) (string, error) {
 	}
 	// MkdirTemp makes it 0700; users other than root read these files too.
 	if err := os.Chmod(folder, 0o755); err != nil {
-		return "", errors.Join(err, removeTree(folder))
+		return "", errors.Join(err, tree.Remove(folder))
 	}
 	for name, file := range payload {
 		if err := writeFile(filepath.Join(folder, name), file); err != nil {
-			return "", errors.Join(err, removeTree(folder))
+			return "", errors.Join(err, tree.Remove(folder))
 		}
 	}
 	return filepath.Base(folder), nil
@@ -168,7 +170,7 @@ func removeOldFolders(dir, keep string) error {
 	for _, entry := range entries {
 		name := entry.Name()
 		if entry.IsDir() && strings.HasPrefix(name, "..2") && name != keep {
-			errs = append(errs, removeTree(filepath.Join(dir, name)))
+			errs = append(errs, tree.Remove(filepath.Join(dir, name)))
 		}
 	}
 	return errors.Join(errs...)

@@ -10,6 +10,7 @@
 //	atomic.go                  Payload → a folder that readers only ever see whole (the ..data symbolic link)
 //	objects.go                 one watch an object, reference counted: the latest ConfigMap, Secret, ClusterTrustBundle
 //	token.go                   service account tokens and when to ask for the next
+//	certificate.go             pods' own certificates: what was asked of signers, and what they answered
 //	emptydir.go, hostpath.go   the volumes without a payload
 //	mounts.go, subpath.go      what a container gets to see, free of symbolic-link races
 //	ownership.go               fsGroup

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/proa-project/proa/internal/kit/tree"
 )
 
 // volumesFolder holds the volumes of a pod: <plugin>/<volume>.
@@ -37,6 +39,10 @@ type Config struct {
 	Allocatable func() v1.ResourceList
 	// RecursiveReadOnly tells whether a runtime handler can mount recursively read-only; nil is no.
 	RecursiveReadOnly func(handler string) bool
+	// CSI mounts the volumes of CSI drivers; nil: there are none.
+	CSI CSI
+	// Node is this node as the API has it, for volumes that only some nodes reach. May be nil.
+	Node func() *v1.Node
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time
 	Log *slog.Logger
@@ -61,8 +67,12 @@ type podState struct {
 	pod    *v1.Pod
 	refs   []Ref
 	tokens map[tokenPlace]token
-	ready  bool
-	gone   bool
+	// credentials are the pod's certificates, issued and asked for.
+	credentials map[tokenPlace]credential
+	// backings of the volumes that others fill, by the pod's name of the volume.
+	backings map[string]*backing
+	ready    bool
+	gone     bool
 }
 
 // New makes a Manager; Run makes it refresh what it has set up.
@@ -140,7 +150,7 @@ func (m *Manager) Setup(ctx context.Context, pod *v1.Pod) error {
 	state.pod = pod
 	m.hold(state, Needs(pod))
 	src := m.gather(ctx, state, first)
-	if err := m.bringUp(state, src, usedVolumes(pod)); err != nil {
+	if err := m.bringUp(ctx, state, src, usedVolumes(pod)); err != nil {
 		return err
 	}
 	state.ready = true
@@ -154,7 +164,7 @@ func (m *Manager) lockState(uid types.UID) *podState {
 		m.mu.Lock()
 		state := m.pods[uid]
 		if state == nil {
-			state = &podState{tokens: map[tokenPlace]token{}}
+			state = &podState{tokens: map[tokenPlace]token{}, credentials: map[tokenPlace]credential{}, backings: map[string]*backing{}}
 			m.pods[uid] = state
 		}
 		m.mu.Unlock()
@@ -233,17 +243,25 @@ func (m *Manager) refresh(ctx context.Context, uid types.UID) error {
 	}
 	src := m.gather(ctx, state, false)
 	written := slices.DeleteFunc(usedVolumes(state.pod), func(v *v1.Volume) bool { return !writtenByUs(v) })
-	err := m.bringUp(state, src, written)
+	err := errors.Join(m.bringUp(ctx, state, src, written), m.republish(ctx, state))
 	m.scheduleRotation(state)
 	return err
 }
 
-// scheduleRotation queues the pod for when the first of its tokens is due.
+// scheduleRotation queues the pod for when the first of its tokens is due, or a driver that wants to be asked again.
 func (m *Manager) scheduleRotation(state *podState) {
 	var due time.Time
+	if state.republishes() {
+		due = m.cfg.Now().Add(republishEvery)
+	}
 	for _, t := range state.tokens {
 		if at := t.rotateAt(); due.IsZero() || at.Before(due) {
 			due = at
+		}
+	}
+	for _, c := range state.credentials {
+		if c.have != nil && c.refused == nil && (due.IsZero() || c.have.refreshAt.Before(due)) {
+			due = c.have.refreshAt
 		}
 	}
 	if due.IsZero() {
@@ -253,7 +271,7 @@ func (m *Manager) scheduleRotation(state *podState) {
 }
 
 // TearDown unmounts and removes all that Setup and Mounts made for the pod, known or left by an earlier life of the agent.
-func (m *Manager) TearDown(_ context.Context, uid types.UID) error {
+func (m *Manager) TearDown(ctx context.Context, uid types.UID) error {
 	if err := checkUID(uid); err != nil {
 		return err
 	}
@@ -264,11 +282,14 @@ func (m *Manager) TearDown(_ context.Context, uid types.UID) error {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err := m.unmountCSI(ctx, dir); err != nil {
+		return err
+	}
 	if err := unmountBelow(dir); err != nil {
 		return err
 	}
 	for _, folder := range []string{subPathsFolder, volumesFolder} {
-		if err := removeTree(filepath.Join(dir, folder)); err != nil {
+		if err := tree.Remove(filepath.Join(dir, folder)); err != nil {
 			return err
 		}
 	}
@@ -315,24 +336,55 @@ func (m *Manager) Present() ([]types.UID, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// Path is the host directory of one of the pod's volumes.
+// Path is the host directory of one of the pod's volumes, once Setup has made it.
 func (m *Manager) Path(pod *v1.Pod, volume string) (string, error) {
 	vol := findVolume(pod, volume)
 	if vol == nil {
 		return "", fmt.Errorf("pod %s/%s has no volume %q", pod.Namespace, pod.Name, volume)
 	}
-	return m.hostPath(pod, vol)
+	path, _, err := m.hostPath(pod, vol)
+	return path, err
 }
 
-func (m *Manager) hostPath(pod *v1.Pod, vol *v1.Volume) (string, error) {
-	if vol.HostPath != nil {
-		return vol.HostPath.Path, nil
+// hostPath is what containers mount of a volume, and whether they may only read it.
+func (m *Manager) hostPath(pod *v1.Pod, vol *v1.Volume) (path string, readOnly bool, err error) {
+	if vol.EmptyDir != nil || writtenByUs(vol) {
+		path, err = m.ownDir(pod.UID, vol)
+		return path, writtenByUs(vol), err
 	}
+	b, err := m.backingOf(pod, vol)
+	if err != nil {
+		return "", false, err
+	}
+	path, err = m.backingPath(pod.UID, b)
+	return path, b.readOnly, err
+}
+
+// backingOf is what Setup found behind the volume.
+func (m *Manager) backingOf(pod *v1.Pod, vol *v1.Volume) (*backing, error) {
+	if vol.HostPath != nil {
+		return inlineBacking(vol)
+	}
+	m.mu.Lock()
+	state := m.pods[pod.UID]
+	m.mu.Unlock()
+	if state != nil {
+		state.mu.Lock()
+		defer state.mu.Unlock()
+		if b := state.backings[vol.Name]; b != nil {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("volume %q of pod %s/%s is not set up", vol.Name, pod.Namespace, pod.Name)
+}
+
+// ownDir is the folder of a volume that the agent itself fills.
+func (m *Manager) ownDir(uid types.UID, vol *v1.Volume) (string, error) {
 	plugin, err := pluginOf(vol)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(m.podDir(pod.UID), volumesFolder, plugin, vol.Name), nil
+	return filepath.Join(m.podDir(uid), volumesFolder, plugin, vol.Name), nil
 }
 
 func (m *Manager) podDir(uid types.UID) string { return filepath.Join(m.cfg.Root, string(uid)) }

@@ -27,6 +27,8 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
+
+	"github.com/proa-project/proa/internal/kit/tree"
 )
 
 // rig is a Manager over a fake API server and the real kernel.
@@ -208,10 +210,12 @@ func TestLifeOfAPodsVolumes(t *testing.T) {
 func TestSetupSaysWhatIsMissingAndWhenItCame(t *testing.T) {
 	r := newRig(t)
 	pod := podWith(configMapVolume("config", "late"),
-		volumeOf("pvc", v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}}))
+		volumeOf("pvc", v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: "c"}}),
+		volumeOf("old", v1.VolumeSource{RBD: &v1.RBDVolumeSource{}}))
 	err := r.m.Setup(context.Background(), pod)
 	want := `MountVolume.SetUp failed for volume "config" : configmap "late" not found
-MountVolume.SetUp failed for volume "pvc" : volumes of type persistentVolumeClaim are not supported on this node`
+Unable to attach or mount volumes: unmounted volumes=[pvc], unattached volumes=[], failed to process volumes=[pvc]: error processing PVC ns/c: failed to fetch PVC from API server: persistentvolumeclaims "c" not found
+Unable to attach or mount volumes: unmounted volumes=[old], unattached volumes=[], failed to process volumes=[old]: volumes of type rbd are not supported on this node`
 	if err == nil || err.Error() != want {
 		t.Fatalf("got %v", err)
 	}
@@ -471,7 +475,7 @@ func TestTearDownSparesWhatIsMounted(t *testing.T) {
 	if err := unix.Mount(precious, within, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeTree(r.path(pod, "disk")); !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EBUSY) {
+	if err := tree.Remove(r.path(pod, "disk")); !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EBUSY) {
 		t.Errorf("removal across a mount: %v", err)
 	}
 	if err := r.m.TearDown(context.Background(), pod.UID); err != nil {

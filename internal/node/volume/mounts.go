@@ -51,7 +51,7 @@ func (m *Manager) mount(pod *v1.Pod, c *v1.Container, index int, env map[string]
 	}
 	out := &runtimeapi.Mount{
 		ContainerPath:     want.MountPath,
-		Readonly:          want.ReadOnly || neverWritten(vol),
+		Readonly:          want.ReadOnly || vol.Image != nil,
 		RecursiveReadOnly: recursive,
 		Propagation:       propagation,
 		MountOptions:      want.BindMountOptions,
@@ -65,18 +65,19 @@ func (m *Manager) mount(pod *v1.Pod, c *v1.Container, index int, env map[string]
 		return out, nil
 	}
 	target := filepath.Join(m.podDir(pod.UID), subPathsFolder, vol.Name, c.Name, strconv.Itoa(index))
-	if out.HostPath, err = m.source(pod, vol, subPath, target); err != nil {
+	hostPath, readOnly, err := m.hostPath(pod, vol)
+	if err != nil {
+		return nil, err
+	}
+	out.Readonly = out.Readonly || readOnly
+	if out.HostPath, err = source(vol, hostPath, subPath, target); err != nil {
 		return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", want.Name, c.Name, err)
 	}
 	return out, nil
 }
 
 // source is what is mounted: the volume, or what its subPath names, pinned at target.
-func (m *Manager) source(pod *v1.Pod, vol *v1.Volume, subPath, target string) (string, error) {
-	hostPath, err := m.hostPath(pod, vol)
-	if err != nil {
-		return "", err
-	}
+func source(vol *v1.Volume, hostPath, subPath, target string) (string, error) {
 	if vol.HostPath != nil {
 		// Of no type: a missing folder is made, as upstream's runtimes do. (Of another type, it is there.)
 		if _, err := os.Lstat(hostPath); errors.Is(err, fs.ErrNotExist) {
@@ -108,10 +109,7 @@ func findVolume(pod *v1.Pod, name string) *v1.Volume {
 	return &pod.Spec.Volumes[i]
 }
 
-// neverWritten tells volumes that no container may write, whatever its mount says.
-func neverWritten(vol *v1.Volume) bool { return vol.Image != nil || writtenByUs(vol) }
-
-// writtenByUs tells volumes whose contents come from the API.
+// writtenByUs tells volumes whose contents come from the API; no container may write to them.
 func writtenByUs(vol *v1.Volume) bool {
 	return vol.ConfigMap != nil || vol.Secret != nil || vol.DownwardAPI != nil || vol.Projected != nil
 }

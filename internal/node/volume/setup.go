@@ -49,12 +49,12 @@ func pluginOf(vol *v1.Volume) (string, error) {
 	case vol.Projected != nil:
 		return projectedFolder, nil
 	}
-	return "", fmt.Errorf("volumes of type %s are not supported on this node", sourceType(vol))
+	return "", fmt.Errorf("volumes of type %s are not supported on this node", sourceType(vol.VolumeSource))
 }
 
 // sourceType names the one field of the source that is set, as it stands in a manifest.
-func sourceType(vol *v1.Volume) string {
-	source := reflect.ValueOf(vol.VolumeSource)
+func sourceType(of any) string {
+	source := reflect.ValueOf(of)
 	for i := range source.NumField() {
 		if field := source.Field(i); field.Kind() == reflect.Pointer && !field.IsNil() {
 			name := source.Type().Field(i).Tag.Get("json")
@@ -71,9 +71,15 @@ func sourceType(vol *v1.Volume) string {
 
 // sources are the inputs of payloads, or why there are none, read once for all volumes of a pod.
 type sources struct {
-	mu      sync.Mutex
-	objects map[Ref]found
-	tokens  map[tokenPlace]issued
+	mu           sync.Mutex
+	objects      map[Ref]found
+	tokens       map[tokenPlace]issued
+	certificates map[tokenPlace]signed
+}
+
+type signed struct {
+	credential credential
+	err        error
 }
 
 type found struct {
@@ -88,7 +94,7 @@ type issued struct {
 
 // gather reads all that the pod's volumes need at once; first reads past the watches.
 func (m *Manager) gather(ctx context.Context, state *podState, first bool) *sources {
-	out := &sources{objects: map[Ref]found{}, tokens: map[tokenPlace]issued{}}
+	out := &sources{objects: map[Ref]found{}, tokens: map[tokenPlace]issued{}, certificates: map[tokenPlace]signed{}}
 	read := m.objects.latest
 	if first {
 		read = m.objects.fetch
@@ -114,7 +120,19 @@ func (m *Manager) gather(ctx context.Context, state *podState, first bool) *sour
 			out.tokens[place] = issued{t, err}
 		})
 	}
+	for place, want := range certificatesOf(state.pod) {
+		have := state.credentials[place]
+		tasks.Go(func() {
+			c, err := m.freshCredential(ctx, state.pod, want, have)
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			out.certificates[place] = signed{c, err}
+		})
+	}
 	tasks.Wait()
+	for place, got := range out.certificates {
+		state.credentials[place] = got.credential
+	}
 	for place, got := range out.tokens {
 		if got.err == nil {
 			state.tokens[place] = got.token
@@ -157,25 +175,26 @@ func one[T runtime.Object](s *sources, ref Ref, optional bool) (T, error) {
 }
 
 // bringUp makes the volumes, each as far as it comes; errors are joined, one a volume.
-func (m *Manager) bringUp(state *podState, src *sources, volumes []*v1.Volume) error {
+func (m *Manager) bringUp(ctx context.Context, state *podState, src *sources, volumes []*v1.Volume) error {
 	var errs []error
 	for _, vol := range volumes {
-		if err := m.bringUpOne(state, src, vol); err != nil {
-			errs = append(errs, &SetupError{vol.Name, err})
+		switch {
+		case vol.Image != nil:
+			// The agent pulls it as it does containers' images; nothing is to be made here.
+		case vol.EmptyDir != nil || writtenByUs(vol):
+			if err := m.bringUpOwn(state, src, vol); err != nil {
+				errs = append(errs, &SetupError{vol.Name, err})
+			}
+		default:
+			errs = append(errs, m.bringUpBacked(ctx, state, vol))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (m *Manager) bringUpOne(state *podState, src *sources, vol *v1.Volume) error {
-	switch {
-	case vol.HostPath != nil:
-		return checkHostPath(vol.HostPath)
-	case vol.Image != nil:
-		// The agent pulls it as it does containers' images; nothing is to be made here.
-		return nil
-	}
-	dir, err := m.hostPath(state.pod, vol)
+// bringUpOwn makes a volume whose folder and contents are the agent's.
+func (m *Manager) bringUpOwn(state *podState, src *sources, vol *v1.Volume) error {
+	dir, err := m.ownDir(state.pod.UID, vol)
 	if err != nil {
 		return err
 	}
@@ -289,6 +308,11 @@ func projectedPayload(pod *v1.Pod, vol *v1.Volume, src *sources, allocatable v1.
 			got := src.tokens[tokenPlace{vol.Name, i}]
 			err = got.err
 			part = Payload{s.ServiceAccountToken.Path: credentialFile([]byte(got.token.value), mode, userOr(s.ServiceAccountToken.User, user), own)}
+		case s.PodCertificate != nil:
+			got := src.certificates[tokenPlace{vol.Name, i}]
+			if err = got.err; err == nil {
+				part = certificatePayload(got.credential.have, s.PodCertificate, mode, user, own)
+			}
 		case s.ClusterTrustBundle != nil:
 			part, err = bundlePayload(src, s.ClusterTrustBundle, mode, user, own)
 		default:

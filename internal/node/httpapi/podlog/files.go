@@ -25,7 +25,7 @@ func rotated(path string) ([]string, error) {
 	}
 	byStamp := map[string]string{}
 	for _, name := range names {
-		stamp := strings.TrimSuffix(strings.TrimPrefix(name, path+"."), ".gz")
+		stamp := stampOf(path, name)
 		if stamp == "" || strings.Trim(stamp, "0123456789-.") != "" {
 			continue
 		}
@@ -43,6 +43,11 @@ func rotated(path string) ([]string, error) {
 	return out, nil
 }
 
+// stampOf is when a file was moved away from path.
+func stampOf(path, name string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(name, path+"."), ".gz")
+}
+
 func globQuote(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
@@ -55,8 +60,13 @@ type logFile struct {
 	rest []byte
 }
 
+// openLog opens a file of a log by its name; one that was compressed meanwhile by its new name.
 func openLog(name string) (*logFile, error) {
 	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(name, ".gz") {
+		name += ".gz"
+		file, err = os.Open(name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +78,19 @@ func openLog(name string) (*logFile, error) {
 		}
 	}
 	return &logFile{file: file, in: bufio.NewReaderSize(source, 64<<10)}, nil
+}
+
+// rewind begins anew; for files that are not compressed.
+func (l *logFile) rewind() error {
+	l.in.Reset(l.file)
+	l.rest = nil
+	_, err := l.file.Seek(0, io.SeekStart)
+	return err
+}
+
+func (l *logFile) is(info fs.FileInfo) bool {
+	own, err := l.file.Stat()
+	return err == nil && os.SameFile(own, info)
 }
 
 func (l *logFile) close() { l.file.Close() }
@@ -97,6 +120,49 @@ func (l *logFile) next() ([]byte, error) {
 	}
 }
 
+// pieces are the files of a log in order: those that were moved away, and the one that the runtime writes. That one is opened
+// before the others are listed, so that none is missed whatever is moved away meanwhile.
+type pieces struct {
+	rotated []string
+	current *logFile // nil: there is none
+}
+
+func findPieces(path string) (pieces, error) {
+	var p pieces
+	var err error
+	if p.current, err = openLog(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p, err
+	}
+	if p.rotated, err = rotated(path); err != nil || p.current == nil {
+		return p, err
+	}
+	p.rotated = slices.DeleteFunc(p.rotated, func(name string) bool {
+		info, err := os.Stat(name)
+		return err == nil && p.current.is(info)
+	})
+	return p, nil
+}
+
+func (p *pieces) len() int { return len(p.rotated) + 1 }
+
+// open opens the i-th piece at its beginning; nil where it is gone, which the oldest may be at any time. done closes it.
+func (p *pieces) open(i int) (log *logFile, done func(), err error) {
+	if i == len(p.rotated) {
+		if p.current == nil {
+			return nil, nil, nil
+		}
+		return p.current, func() {}, p.current.rewind()
+	}
+	log, err = openLog(p.rotated[i])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return log, log.close, nil
+}
+
 // position is a place in a log: skip this many lines of the files' i-th.
 type position struct {
 	file int
@@ -106,11 +172,11 @@ type position struct {
 // tailPosition finds where the last n lines (of the streams wanted, the parts of a line counting once) begin. Only as many
 // files are read as it takes, the newest first. A line may begin in one file and end in the next, so the first entry of a
 // stream in a file is a beginning only once the file before it has shown that it is none's continuation.
-func tailPosition(names []string, opts *Options, n int64) (position, error) {
-	var scans []scan // of names[i:]
-	for i := len(names) - 1; i >= 0; i-- {
-		s, err := scanFile(names[i], opts, n)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func tailPosition(p *pieces, opts *Options, n int64) (position, error) {
+	var scans []scan // of the pieces from i on
+	for i := p.len() - 1; i >= 0; i-- {
+		s, err := scanPiece(p, i, opts, n)
+		if err != nil {
 			return position{}, err
 		}
 		if n == 0 {
@@ -164,13 +230,13 @@ type scan struct {
 	open [2]bool
 }
 
-func scanFile(name string, opts *Options, n int64) (scan, error) {
+func scanPiece(p *pieces, i int, opts *Options, n int64) (scan, error) {
 	s := scan{first: [2]int64{-1, -1}}
-	log, err := openLog(name)
-	if err != nil {
+	log, done, err := p.open(i)
+	if log == nil || err != nil {
 		return s, err
 	}
-	defer log.close()
+	defer done()
 	for ; ; s.entries++ {
 		line, err := log.next()
 		if errors.Is(err, io.EOF) {

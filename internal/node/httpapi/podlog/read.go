@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -39,8 +40,12 @@ type reader struct {
 	opts   *Options
 	format *formatter
 	out    io.Writer
-	// current is the file that the runtime writes, nil while there is none.
+	// current is the file that is being read: the one that the runtime writes, or wrote when it was opened; nil while there is none.
 	current *logFile
+	// passed are the stamps of files that were moved away and are done with.
+	passed map[string]bool
+	// begun: a file was read that path was the name of.
+	begun bool
 }
 
 func (r *reader) close() {
@@ -62,39 +67,40 @@ func (r *reader) history(ctx context.Context) error {
 	if r.opts.Limit != nil && *r.opts.Limit <= 0 {
 		return errLimit
 	}
-	names, err := rotated(r.path)
+	p, err := findPieces(r.path)
+	r.current, r.begun = p.current, p.current != nil
 	if err != nil {
 		return err
 	}
-	names = append(names, r.path)
+	r.passed = map[string]bool{}
+	for _, name := range p.rotated {
+		r.passed[stampOf(r.path, name)] = true
+	}
 	var start position
 	if r.opts.Tail != nil {
-		if start, err = tailPosition(names, r.opts, max(*r.opts.Tail, 0)); err != nil {
+		if start, err = tailPosition(&p, r.opts, max(*r.opts.Tail, 0)); err != nil {
 			return err
 		}
 	}
-	for i := start.file; i < len(names); i++ {
-		log, err := openLog(names[i])
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if names[i] == r.path {
-			r.current = log
-		} else {
-			defer log.close()
-		}
+	for i := start.file; i < p.len(); i++ {
 		skip := int64(0)
 		if i == start.file {
 			skip = start.skip
 		}
-		if err := r.drain(ctx, log, skip); err != nil {
+		if err := r.readPiece(ctx, &p, i, skip); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *reader) readPiece(ctx context.Context, p *pieces, i int, skip int64) error {
+	log, done, err := p.open(i)
+	if log == nil || err != nil {
+		return err
+	}
+	defer done()
+	return r.drain(ctx, log, skip)
 }
 
 // drain reads to the present end of a file; lines that are no log entries are left out.
@@ -148,8 +154,8 @@ func (r *reader) follow(ctx context.Context, ended <-chan struct{}) error {
 	}
 }
 
-// catchUp reads to the end of what the runtime writes, over a rotation: when path is another file than before, the old one is
-// read to its end first.
+// catchUp reads to the end of what the runtime writes, over rotations: when path is another file than before, the old one is read
+// to its end first, then those that were moved away after it, of which there are some if the client was slow.
 func (r *reader) catchUp(ctx context.Context) error {
 	for {
 		now, err := os.Stat(r.path)
@@ -160,11 +166,7 @@ func (r *reader) catchUp(ctx context.Context) error {
 			if err := r.drain(ctx, r.current, 0); err != nil {
 				return err
 			}
-			have, statErr := r.current.file.Stat()
-			if statErr != nil {
-				return statErr
-			}
-			if err != nil || os.SameFile(have, now) {
+			if err != nil || r.current.is(now) {
 				return nil
 			}
 			r.current.close()
@@ -173,15 +175,31 @@ func (r *reader) catchUp(ctx context.Context) error {
 		if err != nil {
 			return nil
 		}
-		log, err := openLog(r.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
+		if r.current, err = r.next(); r.current == nil || err != nil {
 			return err
 		}
-		r.current = log
 	}
+}
+
+// next opens the file after the one that was just read to its end; nil where there is none yet.
+func (r *reader) next() (*logFile, error) {
+	names, err := rotated(r.path)
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return r.passed[stampOf(r.path, name)] })
+	following := append(names, r.path)
+	if len(names) > 0 && r.begun {
+		// The first one is what was read, under its new name.
+		r.passed[stampOf(r.path, names[0])] = true
+		following = following[1:]
+	}
+	r.begun = true
+	log, err := openLog(following[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return log, err
 }
 
 // watchFolder tells of changes in a folder. Where there can be no watch (the folder is not there yet, the user's watches are

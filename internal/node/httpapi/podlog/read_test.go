@@ -146,6 +146,54 @@ func TestFollowOverRotationToTheEnd(t *testing.T) {
 	}
 }
 
+// A client that is slow sees all the same what was written while it slept through several rotations, compressed ones too.
+func TestFollowOverSeveralRotationsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "0.log")
+	write(t, path, logOf("1 stdout F one"))
+	in, out := io.Pipe() // a write waits for its reader
+	ended, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := Read(context.Background(), path, Options{Follow: true}, out, ended)
+		out.Close()
+		done <- err
+	}()
+	first := make([]byte, 1) // the reader is in the middle of its first write
+	if _, err := io.ReadFull(in, first); err != nil {
+		t.Fatal(err)
+	}
+	rotate := func(stamp, compressed string) {
+		t.Helper()
+		if err := os.Rename(path, path+"."+stamp); err != nil {
+			t.Fatal(err)
+		}
+		if compressed != "" {
+			data, err := os.ReadFile(path + "." + compressed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, path+"."+compressed+".gz", string(data))
+			if err := os.Remove(path + "." + compressed); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rotate("20261122-100001", "")
+	write(t, path, logOf("2 stdout F two"))
+	rotate("20261122-100002", "20261122-100001")
+	write(t, path, logOf("3 stdout F three"))
+	rotate("20261122-100003", "20261122-100002")
+	write(t, path, logOf("4 stdout F four"))
+	close(ended)
+	rest, err := io.ReadAll(in)
+	if got := string(first) + string(rest); err != nil || got != "one\ntwo\nthree\nfour\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFollowEndsWithItsClient(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	write(t, path, logOf("1 stdout F x"))
