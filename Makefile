@@ -1,7 +1,8 @@
 # proa: two commands do it all — `sudo make up` and `sudo make test`.
 
 export PATH := $(PATH):/usr/local/go/bin
-export GOFLAGS := -buildvcs=false
+# The same build from any folder, so that checkouts share one cache.
+export GOFLAGS := -buildvcs=false -trimpath
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.1.0-dev)
 LDFLAGS   := -s -w -X github.com/proa-project/proa/internal/kit/version.Proa=$(VERSION)

@@ -16,8 +16,10 @@ for command in "${!package_of[@]}"; do
   command -v "$command" >/dev/null || missing+=("${package_of[$command]}")
 done
 [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev)
+# ldd fails on a static program, and says so on some systems only in words.
+is_static() { ! LC_ALL=C ldd "$1" >/dev/null 2>&1 || LC_ALL=C ldd "$1" 2>&1 | grep -q 'not a dynamic'; }
 busybox=$(command -v busybox || true)
-if [ -z "$busybox" ] || ! file_is_static=$(LC_ALL=C ldd "$busybox" 2>&1) && ! grep -q 'not a dynamic' <<<"$file_is_static"; then
+if [ -z "$busybox" ] || ! is_static "$busybox"; then
   missing+=(busybox-static)
 fi
 

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/proa-project/proa/internal/control"
+	"github.com/proa-project/proa/internal/kit/checkout"
 	"github.com/proa-project/proa/internal/kit/layout"
 )
 
@@ -40,7 +40,11 @@ func New(dir string) (*Cluster, error) {
 	}
 	binary := os.Getenv("PROA_BIN")
 	if binary == "" {
-		binary = filepath.Join(Root(), "bin", "proa")
+		root, err := checkout.Root()
+		if err != nil {
+			return nil, err
+		}
+		binary = filepath.Join(root, "bin", "proa")
 	}
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w; run `make build` first", err)
@@ -62,12 +66,6 @@ func (c *Cluster) ID() string {
 		return ""
 	}
 	return l.ID
-}
-
-// Root is the folder of the source.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
 // Proa runs a command of the binary against this cluster and returns what it

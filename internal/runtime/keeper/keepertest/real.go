@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/proa-project/proa/internal/kit/checkout"
 	"github.com/proa-project/proa/internal/runtime/keeper"
 )
 
@@ -29,8 +29,11 @@ var build = sync.OnceValues(func() (Programs, error) {
 	if dir := os.Getenv(programsEnv); dir != "" {
 		return Programs{filepath.Join(dir, "proa-keeper"), filepath.Join(dir, "pause")}, nil
 	}
-	_, file, _, _ := runtime.Caller(0)
-	script := filepath.Join(filepath.Dir(file), "..", "..", "pause", "keeper.sh")
+	root, err := checkout.Root()
+	if err != nil {
+		return Programs{}, err
+	}
+	script := filepath.Join(root, "internal/runtime/pause/keeper.sh")
 	dir, err := os.MkdirTemp("", "proa-keeper-test-")
 	if err != nil {
 		return Programs{}, err
