@@ -102,8 +102,10 @@ var (
 	}
 )
 
-// busyboxFiles is a root file system of busybox alone, with its applets.
-func busyboxFiles(program string, applets []string) []file {
+// busyboxFiles is a root file system of busybox with its applets, but for the
+// shell: Debian's ash drops variables with names like a-b from the environment of
+// what it runs, which the suite looks for there.
+func busyboxFiles(program, shell string, applets []string) []file {
 	files := []file{
 		{path: "dev/"}, {path: "etc/"}, {path: "home/"}, {path: "proc/"}, {path: "root/", mode: 0o700}, {path: "sys/"},
 		{path: "tmp/", mode: 0o1777}, {path: "usr/"}, {path: "usr/bin/"}, {path: "usr/local/"}, {path: "usr/local/bin/"},
@@ -111,10 +113,11 @@ func busyboxFiles(program string, applets []string) []file {
 		{path: "etc/passwd", mode: 0o644, body: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"},
 		{path: "etc/group", mode: 0o644, body: "root:x:0:\nnogroup:x:65534:\n"},
 		{path: "bin/busybox", mode: 0o755, from: program},
+		{path: "bin/sh", mode: 0o755, from: shell},
 		{path: "bin/printenv", mode: 0o755, body: printenv},
 	}
 	for _, applet := range applets {
-		if applet != "busybox" {
+		if applet != "busybox" && applet != "sh" {
 			files = append(files, file{path: "bin/" + applet, link: "/bin/busybox"})
 		}
 	}
