@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/proa-project/proa/test/conformance/internal/suite"
 )
 
 // What stands between these lines of a document is ours; the rest is its author's.
@@ -44,15 +46,37 @@ func (r Report) Markdown(w io.Writer) error {
 		g := tallies[name]
 		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %s |\n", name, g.Total, g.Passed, g.Failed, g.Skipped, seconds(g.Took))
 	}
-	bad := r.bad()
-	if len(bad) == 0 {
-		return nil
+	if bad := r.bad(); len(bad) > 0 {
+		fmt.Fprintln(w, "\nWhat fails:\n\n| test | reason, as the suite puts it |\n|---|---|")
+		for _, result := range bad {
+			fmt.Fprintf(w, "| %s | %s |\n", cell(result.Name), cell(brief(firstLine(result.Reason), 160)))
+		}
 	}
-	fmt.Fprintln(w, "\nWhat fails:\n\n| test | reason, as the suite puts it |\n|---|---|")
-	for _, result := range bad {
-		fmt.Fprintf(w, "| %s | %s |\n", cell(result.Name), cell(brief(firstLine(result.Reason), 160)))
-	}
+	r.firstPod(w)
 	return nil
+}
+
+// firstPod names the tests that ask for nothing beyond a pod: a reader who has one
+// wants to know what it may be relied on for.
+func (r Report) firstPod(w io.Writer) {
+	var passed []string
+	total := 0
+	for _, result := range r.Results {
+		if suite.FirstPod(result.Name) {
+			total++
+			if result.State == suite.Passed {
+				passed = append(passed, result.Name)
+			}
+		}
+	}
+	if total == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n<details><summary>%d of %d tests pass that need a pod and nothing else: no services, workloads or storage</summary>\n\n", len(passed), total)
+	for _, name := range passed {
+		fmt.Fprintf(w, "- %s\n", cell(name))
+	}
+	fmt.Fprintln(w, "\n</details>")
 }
 
 func firstLine(s string) string {

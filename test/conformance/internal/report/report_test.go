@@ -23,6 +23,7 @@ var example = Report{
 			Reason: "timed out <after> 60s\n  {object}", Where: "test/e2e/pods.go:7", Log: "/logs/pods.log"},
 		{Name: "[sig-node] Pods swap", Group: "sig-node", State: suite.Skipped, Took: time.Second, Version: "v0.2", Reason: "no swap"},
 		{Name: "[sig-node] Pods vanish", Group: "sig-node", State: suite.Lost, Took: time.Second, Version: "v0.2", Reason: "killed", Log: "/logs/vanish.log"},
+		{Name: "[sig-node] Secrets are read", Group: "sig-node", State: suite.Passed, Took: time.Second, Version: "v0.2"},
 	},
 }
 
