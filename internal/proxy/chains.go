@@ -14,10 +14,8 @@ import (
 // addPool sends packets on to one of the endpoints, by chance or as before.
 func (c *transaction) addPool(p Pool) {
 	chain := c.addChain(p.Name)
-	var remember exprs
 	if p.Clients != "" {
-		remember = c.remember(p)
-		c.addKnownClients(chain, p, remember)
+		c.addKnownClients(chain, p)
 	}
 	targets := c.targets(p)
 	c.addSet(targets)
@@ -26,7 +24,12 @@ func (c *transaction) addPool(p Pool) {
 		elements[i] = nftables.SetElement{Key: binaryutil.NativeEndian.PutUint32(uint32(i)), Val: targetKey(e)}
 	}
 	c.addElements(targets, elements)
-	c.rule(chain, exprs{choose(len(p.Endpoints)), answer(targets, regIndex, regKey)}, remember, exprs{c.dnat()})
+	chosen := exprs{choose(len(p.Endpoints)), answer(targets, regIndex, regKey)}
+	if p.Clients != "" {
+		c.rule(chain, chosen, c.learn(p), exprs{c.dnat()})
+	}
+	// Of a sticky pool these are the clients that there was no room to remember.
+	c.rule(chain, chosen, exprs{c.dnat()})
 }
 
 func (c *transaction) delPool(p Pool) {
@@ -65,17 +68,23 @@ const maxClients = 65535
 // Operations of a dynset besides those that the library names (nf_tables.h).
 const dynsetDelete = 2
 
-// remember that this client has the endpoint in regKey, anew with each
-// connection. An update alone would leave the endpoint that it had before.
-func (c *transaction) remember(p Pool) exprs {
-	op := func(operation uint32, timeout time.Duration) expr.Any {
-		return &expr.Dynset{SrcRegKey: regClient, SrcRegData: regKey, SetName: p.Clients, Operation: operation, Timeout: timeout}
-	}
-	return exprs{c.load(c.source, regClient), op(dynsetDelete, 0), op(unix.NFT_DYNSET_OP_UPDATE, p.Affinity)}
+// dynset changes what is known of the client in regClient: that it has the
+// endpoint in regKey.
+func dynset(p Pool, operation uint32, timeout time.Duration) expr.Any {
+	return &expr.Dynset{SrcRegKey: regClient, SrcRegData: regKey, SetName: p.Clients, Operation: operation, Timeout: timeout}
 }
 
-// addKnownClients sends a client to the endpoint it had, if that is still there.
-func (c *transaction) addKnownClients(chain *nftables.Chain, p Pool, remember exprs) {
+// learn that a client has another endpoint now. An update alone would leave it
+// the one that it had. What is deleted stays in the kernel's table until it is
+// swept, each second, and 16 of one client are the most that fit: so this is for a
+// client that is new or has lost its endpoint, and not for every connection.
+func (c *transaction) learn(p Pool) exprs {
+	return exprs{c.load(c.source, regClient), dynset(p, dynsetDelete, 0), dynset(p, unix.NFT_DYNSET_OP_UPDATE, p.Affinity)}
+}
+
+// addKnownClients sends a client to the endpoint it had, if that is still there,
+// and remembers it anew with each connection.
+func (c *transaction) addKnownClients(chain *nftables.Chain, p Pool) {
 	alive := c.alive(p)
 	elements := make([]nftables.SetElement, len(p.Endpoints))
 	for i, e := range p.Endpoints {
@@ -85,7 +94,7 @@ func (c *transaction) addKnownClients(chain *nftables.Chain, p Pool, remember ex
 	c.addElements(alive, elements)
 	c.rule(chain,
 		exprs{c.load(c.source, regClient), answer(&nftables.Set{Name: p.Clients}, regClient, regKey), in(alive, regKey)},
-		remember, exprs{c.dnat()})
+		exprs{dynset(p, unix.NFT_DYNSET_OP_UPDATE, p.Affinity), c.dnat()})
 }
 
 // addExternal: see Front.
