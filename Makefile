@@ -63,8 +63,9 @@ fix: ## format, and what the linter can mend itself
 	gofmt -w cmd internal test
 	go run $(LINTER) run --fix ./...
 
+# PAGE=docs/bench.md writes the last results' page, ONLY=pods,memory measures a part.
 bench: build ## measure start, pods, deletion and memory, beside the goals
-	go run ./test/bench
+	go run ./test/bench $(if $(PAGE),-page $(PAGE)) $(if $(ONLY),-only $(ONLY))
 
 critest: build ## the official tests of container runtimes: make critest [FOCUS=regexp] [SKIP=regexp]
 	go run ./test/critest -focus '$(FOCUS)' -skip '$(SKIP)'

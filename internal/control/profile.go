@@ -7,7 +7,7 @@ import (
 
 // HandleProfiles adds Go's own profiles below /debug/pprof/:
 //
-//	curl --unix-socket /run/proa/ID/control.sock 'http://proa/debug/pprof/heap?gc=1' > heap
+//	curl --unix-socket /run/proa/ID/proa.sock 'http://proa/debug/pprof/heap?gc=1' > heap
 func HandleProfiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

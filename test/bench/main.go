@@ -1,89 +1,113 @@
 // Command bench measures a cluster of the built binary and prints each figure
-// beside its goal: a table on standard error, JSON on standard output.
+// beside its goal and what upstream takes on the same machine: a table on standard
+// error, JSON on standard output.
 //
-//	go run ./test/bench [-rounds 30] [-bursts 30,100]
+//	go run ./test/bench [-rounds 30] [-bursts 30,100] [-only pods,memory] [-page docs/bench.md] [-profiles DIR]
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/proa-project/proa/internal/runtime/images/imagetest"
 	"github.com/proa-project/proa/test/cluster"
 )
 
-// Figure is one result.
-type Figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	// Goal of docs/architecture.md; 0 = none. Below: less is better.
-	Goal  float64 `json:"goal,omitempty"`
-	Below bool    `json:"below,omitempty"`
-}
-
-func (f Figure) met() string {
-	switch {
-	case f.Goal == 0:
-		return ""
-	case f.Below && f.Value <= f.Goal, !f.Below && f.Value >= f.Goal:
-		return "met"
-	}
-	return "missed"
-}
-
-func atMost(name string, value float64, unit string, goal float64) Figure {
-	return Figure{name, value, unit, goal, true}
-}
-
-func atLeast(name string, value float64, unit string, goal float64) Figure {
-	return Figure{name, value, unit, goal, false}
+type options struct {
+	rounds   int
+	bursts   []int
+	only     []string // names of parts; none = all
+	page     string   // file to write the report to, as Markdown
+	profiles string   // folder for CPU profiles of the server
 }
 
 func main() {
-	rounds := flag.Int("rounds", 30, "pods that are started one by one")
-	bursts := flag.String("bursts", "30,100", "pods that are created at once")
+	var o options
+	var bursts, only string
+	flag.IntVar(&o.rounds, "rounds", 30, "pods that are started one by one")
+	flag.StringVar(&bursts, "bursts", "30,100", "pods that are created at once")
+	flag.StringVar(&only, "only", "", "parts to measure, of "+strings.Join(partNames(), ",")+" (default all)")
+	flag.StringVar(&o.page, "page", "", "also write the report to this file, as Markdown")
+	flag.StringVar(&o.profiles, "profiles", "", "write a CPU profile of the server during each part to this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	figures, err := run(ctx, *rounds, *bursts)
+	if err := o.parse(bursts, only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	report := Report{Date: time.Now().UTC().Format(time.RFC3339), Commit: commit(ctx), Machine: machine()}
+	var err error
+	report.Figures, err = run(ctx, o)
+	// What was measured before a failure is shown all the same.
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	_ = e.Encode(report)
+	report.table(os.Stderr)
+	if err == nil && o.page != "" {
+		err = os.WriteFile(o.page, report.page(), 0o644)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	_ = e.Encode(figures)
-	print(figures)
 }
 
-func print(figures []Figure) {
-	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FIGURE\tVALUE\tGOAL\t")
-	for _, f := range figures {
-		goal := ""
-		if f.Goal != 0 {
-			sign := "≥"
-			if f.Below {
-				sign = "≤"
-			}
-			goal = fmt.Sprintf("%s %g", sign, f.Goal)
+func (o *options) parse(bursts, only string) error {
+	for n := range strings.FieldsFuncSeq(bursts, isComma) {
+		count, err := strconv.Atoi(n)
+		if err != nil {
+			return fmt.Errorf("-bursts: %w", err)
 		}
-		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\n", f.Name, f.Value, f.Unit, goal, f.met())
+		o.bursts = append(o.bursts, count)
 	}
-	w.Flush()
+	for name := range strings.FieldsFuncSeq(only, isComma) {
+		if !slices.Contains(partNames(), name) {
+			return fmt.Errorf("-only: no part %q; there are %s", name, strings.Join(partNames(), ", "))
+		}
+		o.only = append(o.only, name)
+	}
+	return nil
 }
 
-func run(ctx context.Context, rounds int, bursts string) (figures []Figure, err error) {
+func isComma(r rune) bool { return r == ',' }
+
+// part is a group of figures that are measured together, in this order.
+type part struct {
+	name    string
+	measure func(context.Context, *bench, options) ([]Figure, error)
+}
+
+var parts = []part{
+	{"memory", func(ctx context.Context, b *bench, _ options) ([]Figure, error) { return b.memory(ctx) }},
+	{"pods", func(ctx context.Context, b *bench, o options) ([]Figure, error) { return b.oneByOne(ctx, o.rounds) }},
+	{"delete", func(ctx context.Context, b *bench, _ options) ([]Figure, error) { return b.deletions(ctx) }},
+	{"perpod", func(ctx context.Context, b *bench, _ options) ([]Figure, error) { return b.memoryPerPod(ctx) }},
+	{"creates", func(ctx context.Context, b *bench, _ options) ([]Figure, error) { return b.creates(ctx) }},
+	{"burst", func(ctx context.Context, b *bench, o options) ([]Figure, error) { return b.allBursts(ctx, o.bursts) }},
+}
+
+func partNames() []string {
+	names := []string{"start"}
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+func (o options) wants(name string) bool { return len(o.only) == 0 || slices.Contains(o.only, name) }
+
+func run(ctx context.Context, o options) (figures []Figure, err error) {
 	dir, err := os.MkdirTemp("", "proa-bench-")
 	if err != nil {
 		return nil, err
@@ -98,59 +122,45 @@ func run(ctx context.Context, rounds int, bursts string) (figures []Figure, err 
 			err = downErr
 		}
 	}()
-	starts, err := measureStarts(ctx, c)
+	starts, err := measureStarts(ctx, c, o.wants("start"))
 	if err != nil {
 		return nil, err
 	}
 	figures = append(figures, starts...)
 	if err := importImage(ctx, c, dir); err != nil {
-		return nil, err
+		return figures, err
 	}
 	b, err := newBench(ctx, c)
 	if err != nil {
-		return nil, err
+		return figures, err
 	}
-	time.Sleep(10 * time.Second) // idle is after the start's garbage is collected
-	idle, err := b.memory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	figures = append(figures, idle...)
-	for _, measure := range []func(context.Context) ([]Figure, error){
-		func(ctx context.Context) ([]Figure, error) { return b.oneByOne(ctx, rounds) },
-		b.deletions,
-		b.memoryPerPod,
-		b.creates,
-	} {
-		more, err := measure(ctx)
+	for _, p := range parts {
+		if !o.wants(p.name) {
+			continue
+		}
+		stop, err := b.profile(ctx, o.profiles, p.name)
 		if err != nil {
 			return figures, err
 		}
+		more, err := p.measure(ctx, b, o)
 		figures = append(figures, more...)
-	}
-	for _, n := range strings.Split(bursts, ",") {
-		count, err := strconv.Atoi(n)
-		if err != nil {
-			return figures, fmt.Errorf("-bursts %q: %w", bursts, err)
+		if err = errors.Join(err, stop()); err != nil {
+			return figures, fmt.Errorf("%s: %w", p.name, err)
 		}
-		more, err := b.burst(ctx, count)
-		if err != nil {
-			return figures, err
-		}
-		figures = append(figures, more)
 	}
 	return figures, nil
 }
 
-// measureStarts takes the whole command's time, as a user would.
-func measureStarts(ctx context.Context, c *cluster.Cluster) ([]Figure, error) {
+// measureStarts takes the whole command's time, as a user would; the second start
+// only if the figures are wanted.
+func measureStarts(ctx context.Context, c *cluster.Cluster, wanted bool) ([]Figure, error) {
 	up := func() (float64, error) {
 		began := time.Now()
 		err := c.Up(ctx)
 		return time.Since(began).Seconds(), err
 	}
 	empty, err := up()
-	if err != nil {
+	if err != nil || !wanted {
 		return nil, err
 	}
 	if err := c.Down(ctx, false); err != nil {
@@ -158,7 +168,7 @@ func measureStarts(ctx context.Context, c *cluster.Cluster) ([]Figure, error) {
 	}
 	warm, err := up()
 	return []Figure{
-		atMost("empty disk to node Ready", empty, "s", 1),
+		atMost("empty disk to node Ready", empty, "s", 1).beside("5.3–8.2"),
 		atMost("warm data folder to node Ready", warm, "s", 1),
 	}, err
 }
