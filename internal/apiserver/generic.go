@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/authentication/token/union"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	genericserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/proa-project/proa/internal/apiserver/authn"
 	"github.com/proa-project/proa/internal/apiserver/authz"
+	"github.com/proa-project/proa/internal/apiserver/token"
 )
 
 // shutdownTimeout bounds the wait for requests in flight. Open watches always
@@ -49,7 +51,7 @@ func (s *Server) genericConfig() (*genericserver.Config, error) {
 		}
 	}
 	if g.Authentication.Authenticator, err = authn.New(authn.Config{
-		ClientCA: s.config.ClientCA, Tokens: s.tokens, ProxyCA: s.config.Proxy.CA, ProxyNames: []string{s.config.Proxy.Name},
+		ClientCA: s.config.ClientCA, Tokens: union.New(s.tokens, token.Bootstrap{Lookup: &s.lookup}), ProxyCA: s.config.Proxy.CA, ProxyNames: []string{s.config.Proxy.Name},
 	}); err != nil {
 		return nil, err
 	}

@@ -8,8 +8,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -189,4 +191,64 @@ func TestA3SignersAreAsked(t *testing.T) {
 	k.stdin(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"signer"},"rules":[{"verbs":["approve"],"apiGroups":["certificates.k8s.io"],"resources":["signers"],"resourceNames":["kubernetes.io/*"]}]}`, "create", "-f", "-")
 	k.run("create", "clusterrolebinding", "signer", "--clusterrole=signer", "--user=ann")
 	eventually(t, "the signer lets her", func() bool { return approve() == nil })
+}
+
+// A machine joins by a token, and is then a node among nodes: what it does beside
+// running its pods, it does in another name.
+func TestA3MachinesJoinByToken(t *testing.T) {
+	s := apitest.Start(t)
+	ctx := t.Context()
+	keep := func(id string, change func(map[string]string)) {
+		data := map[string]string{"token-id": id, "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true", "expiration": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
+		change(data)
+		_, err := s.Client.CoreV1().Secrets("kube-system").Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-" + id}, Type: "bootstrap.kubernetes.io/token", StringData: data}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep("goodid", func(map[string]string) {})
+	keep("oldold", func(d map[string]string) { d["expiration"] = time.Now().Add(-time.Second).UTC().Format(time.RFC3339) })
+	keep("unused", func(d map[string]string) { delete(d, "usage-bootstrap-authentication") })
+	keep("others", func(d map[string]string) { d["token-id"] = "goodid" })
+	as := func(token string) kubernetes.Interface {
+		c := rest.AnonymousClientConfig(s.TLSConfig(t, "nobody"))
+		c.BearerToken = token
+		return clientFor(t, c)
+	}
+	who := func(token string) (string, []string, error) {
+		r, err := as(token).AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		if err != nil {
+			return "", nil, err
+		}
+		return r.Status.UserInfo.Username, r.Status.UserInfo.Groups, nil
+	}
+	if name, groups, err := who("goodid.0123456789abcdef"); err != nil || name != "system:bootstrap:goodid" || !slices.Contains(groups, "system:bootstrappers") {
+		t.Errorf("%s %v %v", name, groups, err)
+	}
+	for _, bad := range []string{"goodid.0123456789abcdeX", "goodid.fedcba9876543210", "oldold.0123456789abcdef", "unused.0123456789abcdef", "others.0123456789abcdef", "nobody.0123456789abcdef"} {
+		if name, _, err := who(bad); !apierrors.IsUnauthorized(err) {
+			t.Errorf("%s is %q, %v", bad, name, err)
+		}
+	}
+	if _, err := as("goodid.0123456789abcdef").CoreV1().Secrets("").List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a machine that has not joined reads secrets: %v", err)
+	}
+
+	node := s.TLSConfig(t, "system:node:one", "system:nodes")
+	list := func(c *rest.Config) error {
+		_, err := clientFor(t, c).CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		return err
+	}
+	services, admin := rest.CopyConfig(node), rest.CopyConfig(node)
+	services.Impersonate.UserName, admin.Impersonate.UserName = "proa:node-services", "admin"
+	if err := list(node); !apierrors.IsForbidden(err) {
+		t.Errorf("as itself: %v", err)
+	}
+	if err := list(services); err != nil {
+		t.Errorf("for its services: %v", err)
+	}
+	if err := list(admin); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "impersonate") {
+		t.Errorf("as somebody else: %v", err)
+	}
 }

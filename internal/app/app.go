@@ -7,6 +7,10 @@
 //	                      ├▶ images ────┼▶ CRI service ──────────────────┘
 //	                      └▶ network ───┘
 //
+// On a node whose control plane is elsewhere, the upper row is one step (agent.go):
+//
+//	lock ─▶ cluster.json ─▶ joined, certificates ─▶ informers ─▶ node agent ─▶ Ready
+//
 // Stopping goes the other way round and ends no container: pods live on in the
 // keeper and are found again at the next start.
 package app
@@ -36,6 +40,7 @@ import (
 	"github.com/proa-project/proa/internal/control"
 	"github.com/proa-project/proa/internal/dns"
 	"github.com/proa-project/proa/internal/etcd"
+	"github.com/proa-project/proa/internal/join"
 	"github.com/proa-project/proa/internal/kit/layout"
 	"github.com/proa-project/proa/internal/kit/version"
 	"github.com/proa-project/proa/internal/network"
@@ -47,7 +52,7 @@ import (
 	"github.com/proa-project/proa/internal/runtime/keeper"
 )
 
-// server is one cluster's running server.
+// server is what runs of a cluster in this process: all of it, or one node.
 type server struct {
 	config  cli.ServerConfig
 	layout  layout.Layout
@@ -58,7 +63,8 @@ type server struct {
 
 	// What start makes, in parallel; see the diagram above.
 	etcd        *etcd.Store
-	credentials *credentials
+	credentials *credentials // of the control plane; nil on a node without
+	member      *join.Member // of a cluster elsewhere; nil where the control plane is here
 	keeper      *keeper.Client
 	images      *images.Store
 	network     *network.Network
@@ -73,7 +79,7 @@ type server struct {
 	keeperPID int
 }
 
-// Run runs a whole cluster until ctx ends or a component fails.
+// Run runs a whole cluster, or one node of it, until ctx ends or a component fails.
 func Run(ctx context.Context, c cli.ServerConfig) error { return run(ctx, c, (*server).start) }
 
 // starter brings components up; it returns when all of them are ready.
@@ -93,7 +99,7 @@ func run(ctx context.Context, c cli.ServerConfig, start starter) error {
 	}
 	defer unlock()
 	s := &server{config: c, layout: c.Layout, log: slog.Default()}
-	if s.cluster, err = loadCluster(c.Layout.Cluster(), c.APIPort, c.Node.Name); err != nil {
+	if s.cluster, err = loadCluster(c.Layout.Cluster(), c); err != nil {
 		return err
 	}
 	return s.run(ctx, start)
@@ -136,6 +142,9 @@ func (s *server) start(ctx context.Context, components *errgroup.Group) error {
 	defer debug.SetGCPercent(usual)
 	if err := s.readSettings(); err != nil {
 		return err
+	}
+	if s.cluster.Server != "" {
+		return s.startAgent(ctx, components)
 	}
 	if err := s.prepare(ctx); err != nil {
 		return err
@@ -259,6 +268,8 @@ func (s *server) startAPI(ctx context.Context, components *errgroup.Group) error
 	if err != nil {
 		return err
 	}
+	// The authority goes along: machines that join know it by its hash alone.
+	cert = append(cert, s.credentials.authority.CertPEM()...)
 	asProxy, err := s.credentials.proxy()
 	if err != nil {
 		return err
@@ -287,7 +298,7 @@ func (s *server) startAPI(ctx context.Context, components *errgroup.Group) error
 		return err
 	}
 	components.Go(func() error { return s.api.Run(ctx) })
-	if err := s.credentials.writeKubeconfig(s.url(), s.layout.Kubeconfig(), s.config.Kubeconfig); err != nil {
+	if err := s.credentials.writeKubeconfig(s.cluster.url(), s.layout.Kubeconfig(), s.config.Kubeconfig); err != nil {
 		return err
 	}
 	select {
@@ -297,8 +308,6 @@ func (s *server) startAPI(ctx context.Context, components *errgroup.Group) error
 		return ctx.Err()
 	}
 }
-
-func (s *server) url() string { return "https://127.0.0.1:" + strconv.Itoa(s.cluster.APIPort) }
 
 func (s *server) status() control.Status {
 	s.mu.Lock()
@@ -313,8 +322,11 @@ func (s *server) status() control.Status {
 		CRISocket: s.layout.CRI(),
 		Version:   version.Proa,
 	}
+	if s.member != nil {
+		st.APIServer = s.cluster.url()
+	}
 	if s.api != nil {
-		st.APIServer, st.Kubeconfig = s.url(), s.layout.Kubeconfig()
+		st.APIServer, st.Kubeconfig = s.cluster.url(), s.layout.Kubeconfig()
 	}
 	if s.config.CRISocket != "" {
 		st.CRISocket = s.config.CRISocket

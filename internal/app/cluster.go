@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/proa-project/proa/internal/cli"
 	"github.com/proa-project/proa/internal/kit/atomicfile"
 	"github.com/proa-project/proa/internal/network"
 )
@@ -24,15 +26,23 @@ const podBits = 24
 // objects name these addresses.
 type cluster struct {
 	Node    string         `json:"node"`
-	APIPort int            `json:"apiPort"`
+	APIPort int            `json:"apiPort,omitempty"`
 	Ranges  network.Ranges `json:"ranges"`
+	// Of a node whose control plane is elsewhere: its URL, and the node's share of
+	// the cluster's pod range. Ranges are what the server says.
+	Server string       `json:"server,omitempty"`
+	Pods   netip.Prefix `json:"pods,omitzero"`
 }
 
 // loadCluster reads the file at path, or settles a new cluster and writes it there.
-func loadCluster(path string, apiPort int, node string) (cluster, error) {
+func loadCluster(path string, want cli.ServerConfig) (cluster, error) {
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeCluster(path, apiPort, node)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && want.Join.Server != "":
+		node, err := nodeName(want.Node.Name)
+		return cluster{Node: node, Server: want.Join.Server}, err // kept once the server has taken us
+	case errors.Is(err, fs.ErrNotExist):
+		return makeCluster(path, want.APIPort, want.Node.Name)
 	}
 	if err != nil {
 		return cluster{}, fmt.Errorf("read cluster: %w", err)
@@ -41,14 +51,29 @@ func loadCluster(path string, apiPort int, node string) (cluster, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return cluster{}, fmt.Errorf("read cluster: %s: %w", path, err)
 	}
-	if node != "" && node != c.Node {
-		return cluster{}, fmt.Errorf("the cluster's node is %s and can't become %s: pods are bound to it by its name", c.Node, node)
+	return c.follow(path, want)
+}
+
+// follow what the user wants otherwise than before, as far as it can change.
+func (c cluster) follow(path string, want cli.ServerConfig) (cluster, error) {
+	before := c
+	if name := want.Node.Name; name != "" && name != c.Node {
+		return cluster{}, fmt.Errorf("the node here is %s and can't become %s: pods are bound to it by its name", c.Node, name)
 	}
-	if apiPort != 0 && apiPort != c.APIPort {
-		c.APIPort = apiPort
-		return c, c.save(path)
+	switch {
+	case want.Join.Server != "" && c.Server == "":
+		return cluster{}, errors.New("the folder holds a cluster of its own: name another with --data-dir, or remove this one with `proa down --purge`")
+	case want.Join.Server != "":
+		c.Server = want.Join.Server
+	case want.APIPort != 0 && c.Server != "":
+		return cluster{}, fmt.Errorf("the folder is a node's of the cluster at %s and has no API server: leave out --api-port", c.Server)
+	case want.APIPort != 0:
+		c.APIPort = want.APIPort
 	}
-	return c, nil
+	if c == before {
+		return c, nil
+	}
+	return c, c.save(path)
 }
 
 func makeCluster(path string, apiPort int, node string) (cluster, error) {
@@ -93,8 +118,20 @@ func nodeName(wanted string) (string, error) {
 	return name, nil
 }
 
-// podRange is the share of the first node.
-func (c cluster) podRange() netip.Prefix { return netip.PrefixFrom(c.Ranges.Cluster.Addr(), podBits) }
+// podRange is the node's share: the first of the cluster's, if nobody gave it another.
+func (c cluster) podRange() netip.Prefix {
+	if c.Pods.IsValid() {
+		return c.Pods
+	}
+	return netip.PrefixFrom(c.Ranges.Cluster.Addr(), podBits)
+}
+
+func (c cluster) url() string {
+	if c.Server != "" {
+		return c.Server
+	}
+	return "https://127.0.0.1:" + strconv.Itoa(c.APIPort)
+}
 
 // nodeAddr is the node's address: on a link of our own, so it stays when the
 // host's own addresses change.

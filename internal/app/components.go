@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/proa-project/proa/internal/controllers"
+	"github.com/proa-project/proa/internal/controllers/noderange"
 	"github.com/proa-project/proa/internal/scheduler"
 	"github.com/proa-project/proa/internal/scheduler/volumes"
 )
@@ -25,6 +26,7 @@ import (
 type hub struct {
 	config    *rest.Config
 	client    kubernetes.Interface
+	services  kubernetes.Interface // for what a node does beside running its pods
 	informers informers.SharedInformerFactory
 	events    record.EventBroadcaster
 	clock     clock.WithTicker
@@ -38,6 +40,7 @@ func newHub(ctx context.Context, config *rest.Config, shared informers.SharedInf
 	h := &hub{
 		config:    config,
 		client:    client,
+		services:  client,
 		informers: shared,
 		events:    record.NewBroadcaster(record.WithContext(ctx)),
 		clock:     clock.RealClock{},
@@ -57,14 +60,19 @@ func (s *server) startComponents(ctx context.Context, components *errgroup.Group
 	if err != nil {
 		return err
 	}
+	if err := s.startControl(ctx, h, components); err != nil {
+		return err
+	}
+	return s.startHere(ctx, h, components)
+}
+
+// startHere starts what every node runs, and returns when the node is Ready.
+func (s *server) startHere(ctx context.Context, h *hub, components *errgroup.Group) error {
 	components.Go(func() error {
 		<-ctx.Done()
 		h.events.Shutdown()
 		return nil
 	})
-	if err := s.startControl(ctx, h, components); err != nil {
-		return err
-	}
 	if err := s.startServices(ctx, h, components); err != nil {
 		return err
 	}
@@ -112,6 +120,7 @@ func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.
 		Client: h.client, Metadata: objects, Informers: h.informers, Clock: h.clock, CA: s.credentials.authority.CertPEM(),
 		Recorder: func(component string) record.EventRecorder { return h.recorder(component, "") },
 		Signer:   s.credentials.authority,
+		Nodes:    &noderange.Config{Cluster: s.cluster.Ranges.Cluster, Bits: podBits, Reserved: s.cluster.podRange()},
 		DNS:      s.cluster.dnsAddrs(),
 	})
 	if err != nil {

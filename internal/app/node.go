@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/proa-project/proa/internal/apiserver/core"
+	"github.com/proa-project/proa/internal/control"
 	"github.com/proa-project/proa/internal/controllers/clusterdns"
 	provisioner "github.com/proa-project/proa/internal/kit/localpath"
 	"github.com/proa-project/proa/internal/kit/version"
@@ -35,6 +37,7 @@ import (
 	"github.com/proa-project/proa/internal/node/static"
 	"github.com/proa-project/proa/internal/node/stats"
 	"github.com/proa-project/proa/internal/node/volume"
+	"github.com/proa-project/proa/internal/pki"
 )
 
 // nodeParts are what the node agent is joined from.
@@ -86,6 +89,9 @@ func (s *server) startNode(ctx context.Context, h *hub, components *errgroup.Gro
 	components.Go(func() error { return p.agent.Run(ctx) })
 	components.Go(func() error { return p.storage.Run(ctx) })
 	components.Go(func() error { return p.csi.Run(ctx) })
+	if err := p.startWays(ctx, components); err != nil {
+		return nil, err
+	}
 	p.watchShutdown(ctx, components)
 	return p.registrar.Ready(), p.startHousekeeping(ctx, components)
 }
@@ -118,6 +124,9 @@ func (p *nodeParts) makeRegistrar(port int) (err error) {
 	c.Version = version.Kubernetes + "+proa"
 	c.PodCIDRs = []string{p.cluster.podRange().String()}
 	c.Annotations = map[string]string{clusterdns.Annotation: p.server.dns.Addr().String()}
+	if machine := p.machine(context.Background()).own; machine.IsValid() {
+		c.Annotations[machineAnnotation] = machine.String()
+	}
 	c.DataDir = p.layout.Data
 	c.Client, c.Runtime, c.Images = p.hub.client, p.runtime, p.images
 	c.Events = func(_ *v1.Node, reason, message string) { p.nodeEvent(v1.EventTypeNormal, reason, message) }
@@ -206,7 +215,7 @@ func (p *nodeParts) manifests() static.Config {
 // makeStorage provides for claims of the built-in storage class.
 func (p *nodeParts) makeStorage() (err error) {
 	p.storage, err = localpath.New(localpath.Config{
-		Node: p.cluster.Node, Root: p.layout.Storage(), Client: p.hub.client, Informers: p.hub.informers,
+		Node: p.cluster.Node, Root: p.layout.Storage(), Client: p.hub.services, Informers: p.hub.informers,
 		Recorder: p.hub.recorder(provisioner.Provisioner, p.cluster.Node), InUse: p.volumes.InUse, Log: p.log,
 	})
 	return err
@@ -221,10 +230,12 @@ func (p *nodeParts) makeStats() (err error) {
 }
 
 func (p *nodeParts) makeHTTP() (*httpapi.Server, error) {
+	explain := http.NewServeMux()
+	control.HandleWhy(explain, p.why)
 	return httpapi.New(httpapi.Config{
 		NodeName:     p.cluster.Node,
-		ServingCert:  func() (*tls.Certificate, error) { return &p.credentials.kubelet, nil },
-		ClientCA:     p.credentials.authority.Pool(),
+		ServingCert:  p.servingCert,
+		ClientCA:     pki.Pool(p.authority()),
 		Authenticate: httpapi.TokenReviews(p.hub.client),
 		Authorize:    httpapi.SubjectAccessReviews(p.hub.client),
 		Pods:         p.agent,
@@ -232,9 +243,26 @@ func (p *nodeParts) makeHTTP() (*httpapi.Server, error) {
 		Stats:        p.stats.Summary,
 		Metrics:      map[string]http.Handler{"/resource": p.stats.Resource(), "/cadvisor": p.stats.CAdvisor()},
 		Configz:      p.settings.Configuration,
+		Explain:      explain,
 		NodeLogs:     p.layout.Logs(),
 		Log:          p.log,
 	})
+}
+
+// servingCert is of the node's HTTPS server.
+func (s *server) servingCert() (*tls.Certificate, error) {
+	if s.member != nil {
+		return s.member.ServingCert()
+	}
+	return &s.credentials.kubelet, nil
+}
+
+// authority that signs for everybody in the cluster.
+func (s *server) authority() *x509.Certificate {
+	if s.member != nil {
+		return s.member.Authority()
+	}
+	return s.credentials.authority.Certificate()
 }
 
 // podProbes is the prober as the node agent's loop wants it.

@@ -62,6 +62,8 @@ func useKubeconfig(l layout.Layout) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && l.Data == layout.DefaultData && exists(clientcmd.RecommendedHomeFile):
 		return nil
+	case errors.Is(err, fs.ErrNotExist) && exists(l.Cluster()):
+		return fmt.Errorf("%s is the folder of a node whose control plane is elsewhere: run this on its server's machine", l.Data)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no cluster in %s; start one with: proa up --data-dir %[1]s", l.Data)
 	case errors.Is(err, fs.ErrPermission):

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -24,6 +25,8 @@ type ServerConfig struct {
 	Kubeconfig string // where else to write the administrator's kubeconfig; "" = nowhere
 	CRISocket  string // an external runtime; "" = our own
 	Etcd       EtcdConfig
+	Join       JoinConfig // a cluster elsewhere whose node this machine is to be
+	NodeIP     netip.Addr // this machine's, for the others; invalid = found out
 	Node       NodeConfig
 	Audit      AuditConfig
 	Encryption string // an EncryptionConfiguration; "" = encryption.yaml in the data folder, if it is there
@@ -37,6 +40,13 @@ type ServerConfig struct {
 type EtcdConfig struct {
 	Endpoints                 []string
 	CAFile, CertFile, KeyFile string
+}
+
+// JoinConfig names a control plane elsewhere. Token and hash are needed once.
+type JoinConfig struct {
+	Server string // URL; "" = the one joined before, or the control plane is here
+	Token  string
+	CAHash string
 }
 
 // AuditConfig is what is told of requests to the API server, and where to.
@@ -117,6 +127,9 @@ func newRoot(servers Servers) *cobra.Command {
 		newDown(where, servers.Clean),
 		newStatus(where),
 		newServer(where, servers.All),
+		newJoin(where),
+		newAgent(where, servers.All),
+		newToken(where),
 		newRuntime(where, servers.Runtime),
 		newDoctor(where),
 		newNode(where),

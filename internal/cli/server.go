@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -22,23 +23,26 @@ func newServer(where locate, run func(context.Context, ServerConfig) error) *cob
 		Short: "Run the whole cluster in the foreground",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := where()
-			if err != nil {
-				return err
-			}
-			c.Layout = l
-			report := reporter()
-			c.Progress = func(stage string) { report("stage: " + stage) }
-			c.Ready = func() { report("ready") }
-			if err := run(cmd.Context(), c); err != nil {
-				report("error: " + err.Error())
-				return err
-			}
-			return nil
+			return foreground(cmd.Context(), where, &c, run)
 		},
 	}
 	serverFlags(cmd, &c)
 	return cmd
+}
+
+// foreground runs a server and tells whoever started it how it gets on.
+func foreground(ctx context.Context, where locate, c *ServerConfig, run func(context.Context, ServerConfig) error) (err error) {
+	if c.Layout, err = where(); err != nil {
+		return err
+	}
+	report := reporter()
+	c.Progress = func(stage string) { report("stage: " + stage) }
+	c.Ready = func() { report("ready") }
+	if err := run(ctx, *c); err != nil {
+		report("error: " + err.Error())
+		return err
+	}
+	return nil
 }
 
 // serverFlags are the same for `up` and `server`.
@@ -46,14 +50,13 @@ func serverFlags(cmd *cobra.Command, c *ServerConfig) {
 	f := cmd.Flags()
 	f.IntVar(&c.APIPort, "api-port", 0, "port of the API server (default: the one used before, or 6443)")
 	f.StringVar(&c.Kubeconfig, "kubeconfig", "", "also write the administrator's kubeconfig here")
-	f.StringVar(&c.CRISocket, "container-runtime-endpoint", "", "CRI socket of another runtime, like unix:///run/containerd/containerd.sock")
 	f.StringSliceVar(&c.Etcd.Endpoints, "etcd-servers", nil, "URLs of an etcd cluster outside (default: etcd is built in)")
 	f.StringVar(&c.Etcd.CAFile, "etcd-cafile", "", "certificate authority of --etcd-servers")
 	f.StringVar(&c.Etcd.CertFile, "etcd-certfile", "", "client certificate for --etcd-servers")
 	f.StringVar(&c.Etcd.KeyFile, "etcd-keyfile", "", "client key for --etcd-servers")
 	f.StringVar(&c.Encryption, "encryption-provider-config", "", "EncryptionConfiguration file of what is stored (default: encryption.yaml in the data folder, if it is there)")
 	auditFlags(f, &c.Audit)
-	nodeFlags(f, &c.Node)
+	nodeFlags(f, c)
 }
 
 // auditFlags have the stock API server's names.
@@ -67,9 +70,12 @@ func auditFlags(f *pflag.FlagSet, c *AuditConfig) {
 }
 
 // nodeFlags say what a node is like.
-func nodeFlags(f *pflag.FlagSet, c *NodeConfig) {
+func nodeFlags(f *pflag.FlagSet, server *ServerConfig) {
+	c := &server.Node
+	f.StringVar(&server.CRISocket, "container-runtime-endpoint", "", "CRI socket of another runtime, like unix:///run/containerd/containerd.sock")
+	f.TextVar(&server.NodeIP, "node-ip", netip.Addr{}, "IPv4 address at which other machines reach this one (default: the one that leads to the server)")
 	f.StringVar(&c.File, "config", "", "KubeletConfiguration file of the node (default: kubelet.yaml in the data folder, if it is there)")
-	f.StringVar(&c.Name, "node-name", "", "name of a new cluster's node (default: the host's)")
+	f.StringVar(&c.Name, "node-name", "", "name of a new node (default: the host's)")
 	f.StringVar(&c.ManifestPath, "pod-manifest-path", "", "folder, or file, of static pods (default /etc/kubernetes/manifests)")
 	f.StringVar(&c.ManifestURL, "manifest-url", "", "URL of static pods' manifests")
 	f.StringSliceVar(&c.ManifestURLHeaders, "manifest-url-header", nil, "header, as name:value, for --manifest-url")
@@ -79,11 +85,12 @@ func nodeFlags(f *pflag.FlagSet, c *NodeConfig) {
 	f.StringSliceVar(&c.Taints, "register-with-taints", nil, "taints of a new node, as key=value:effect")
 }
 
-// passOn are the arguments of a server process that is to do as this one was told.
-func passOn(l layout.Layout, flags *pflag.FlagSet) []string {
-	args := []string{"server", "--data-dir", l.Data}
+// passOn are the arguments of a process that is to do as this one was told. A token
+// is not among them: everybody sees those.
+func passOn(command string, l layout.Layout, flags *pflag.FlagSet) []string {
+	args := []string{command, "--data-dir", l.Data}
 	flags.Visit(func(f *pflag.Flag) {
-		if f.Name == "data-dir" {
+		if f.Name == "data-dir" || f.Name == tokenFlag {
 			return
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {

@@ -15,7 +15,7 @@ func TestTheServerIsToldWhatUpWasTold(t *testing.T) {
 	var c ServerConfig
 	var got []string
 	up := &cobra.Command{Use: "up", Run: func(cmd *cobra.Command, _ []string) {
-		got = passOn(layout.Layout{Data: "/abs/data"}, cmd.Flags())
+		got = passOn("server", layout.Layout{Data: "/abs/data"}, cmd.Flags())
 	}}
 	serverFlags(up, &c)
 	root.AddCommand(up)

@@ -64,6 +64,11 @@ func printStatus(w io.Writer, s control.Status, output string) error {
 			s.CRISocket, state, s.DataDir, s.PID, s.KeeperPID, s.Version)
 		return err
 	}
+	if s.Kubeconfig == "" {
+		_, err := fmt.Fprintf(w, "node        %s (%s)\nserver      %s\ndata        %s\nprocesses   proa %d, keeper %d\nversion     %s\n",
+			s.Node, state, s.APIServer, s.DataDir, s.PID, s.KeeperPID, s.Version)
+		return err
+	}
 	_, err := fmt.Fprintf(w, "node        %s (%s)\nAPI server  %s\nkubeconfig  %s\ndata        %s\nprocesses   proa %d, keeper %d\nversion     %s\n",
 		s.Node, state, s.APIServer, s.Kubeconfig, s.DataDir, s.PID, s.KeeperPID, s.Version)
 	return err

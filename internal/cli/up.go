@@ -30,7 +30,7 @@ func newUp(where locate) *cobra.Command {
 			if c.Layout, err = where(); err != nil {
 				return err
 			}
-			return up(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c, passOn(c.Layout, cmd.Flags()))
+			return up(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c, passOn("server", c.Layout, cmd.Flags()))
 		},
 	}
 	serverFlags(cmd, &c)
@@ -43,6 +43,8 @@ func up(ctx context.Context, out, progress io.Writer, c ServerConfig, args []str
 	began := time.Now()
 	status, err := client.Status(ctx)
 	switch {
+	case err == nil && c.Join.Server != "" && status.APIServer != c.Join.Server:
+		return fmt.Errorf("something of the cluster at %s runs in %s already; name another folder with --data-dir, or run `proa down` first", status.APIServer, c.Layout.Data)
 	case err == nil && c.APIPort != 0 && !strings.HasSuffix(status.APIServer, fmt.Sprintf(":%d", c.APIPort)):
 		return fmt.Errorf("the cluster in %s runs already, with its API server at %s; run `proa down` first to change --api-port", c.Layout.Data, status.APIServer)
 	case errors.Is(err, control.ErrNotRunning):
@@ -61,7 +63,12 @@ func up(ctx context.Context, out, progress io.Writer, c ServerConfig, args []str
 	if c.Kubeconfig != "" {
 		status.Kubeconfig = c.Kubeconfig
 	}
-	fmt.Fprintf(out, "node %s is Ready after %.1f s\nexport KUBECONFIG=%s\n", status.Node, time.Since(began).Seconds(), status.Kubeconfig)
+	fmt.Fprintf(out, "node %s is Ready after %.1f s\n", status.Node, time.Since(began).Seconds())
+	if status.Kubeconfig == "" {
+		fmt.Fprintf(out, "its cluster's server is %s\n", status.APIServer)
+		return nil
+	}
+	fmt.Fprintf(out, "export KUBECONFIG=%s\n", status.Kubeconfig)
 	return nil
 }
 
@@ -101,7 +108,7 @@ func spawn(ctx context.Context, progress io.Writer, c ServerConfig, args []strin
 	cmd.Args[0] = "proa"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{w}
-	cmd.Env = append(os.Environ(), progressEnv+"=3")
+	cmd.Env = append(os.Environ(), progressEnv+"=3", tokenEnv+"="+c.Join.Token)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// What a shell has opened, a lock file say, would be held as long as the cluster runs.

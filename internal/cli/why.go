@@ -12,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/proa-project/proa/internal/cli/explain"
 	"github.com/proa-project/proa/internal/control"
@@ -72,13 +73,28 @@ func unless(all bool, limit int) int {
 // that are gone.
 func ask(ctx context.Context, l layout.Layout, namespace, name string) ([]*explain.Answer, error) {
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "pod/"), "pods/")
-	found, err := control.Dial(l.Control()).Why(ctx, namespace, name)
+	here := control.Dial(l.Control())
+	status, err := here.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pod, err := apiPod(ctx, l, namespace, name)
+	if status.Kubeconfig == "" {
+		return nil, fmt.Errorf("this is a node of the cluster at %s: ask on the machine of its server", status.APIServer)
+	}
+	found, err := here.Why(ctx, namespace, name)
 	if err != nil {
 		return nil, err
+	}
+	api, err := clientFor(l.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	pod, err := apiPod(ctx, api, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, node := range otherNodes(ctx, api, pod, status.Node) {
+		found = append(found, askNode(ctx, api, node, namespace, name)...)
 	}
 	answers := join(pod, found)
 	if len(answers) == 0 {
@@ -91,16 +107,49 @@ func ask(ctx context.Context, l layout.Layout, namespace, name string) ([]*expla
 }
 
 // apiPod is the API's object; nil if there is none.
-func apiPod(ctx context.Context, l layout.Layout, namespace, name string) (*v1.Pod, error) {
-	api, err := clientFor(l.Kubeconfig())
-	if err != nil {
-		return nil, err
-	}
+func apiPod(ctx context.Context, api kubernetes.Interface, namespace, name string) (*v1.Pod, error) {
 	pod, err := api.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	return pod, err
+}
+
+// otherNodes may know of the pod: its own, or any if it is gone.
+func otherNodes(ctx context.Context, api kubernetes.Interface, pod *v1.Pod, here string) (names []string) {
+	if pod != nil {
+		if n := pod.Spec.NodeName; n != "" && n != here {
+			names = append(names, n)
+		}
+		return names
+	}
+	nodes, err := api.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil // what is known here is told all the same
+	}
+	for i := range nodes.Items {
+		if n := nodes.Items[i].Name; n != here {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// nodePatience is how long another node has to tell what it knows.
+const nodePatience = 5 * time.Second
+
+// askNode asks another node, by way of the API server. One that does not answer
+// knows nothing, as far as we can tell.
+func askNode(ctx context.Context, api kubernetes.Interface, node, namespace, name string) []control.Explanation {
+	ctx, cancel := context.WithTimeout(ctx, nodePatience)
+	defer cancel()
+	data, err := api.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("why").
+		Param("namespace", namespace).Param("name", name).DoRaw(ctx)
+	var found []control.Explanation
+	if err != nil || json.Unmarshal(data, &found) != nil {
+		return nil
+	}
+	return found
 }
 
 // join pairs the object with what the node tells of it. A mirror pod has the UID of

@@ -29,8 +29,8 @@ type Status struct {
 	PID        int    `json:"pid,omitempty"`
 	KeeperPID  int    `json:"keeperPid,omitempty"`
 	Node       string `json:"node,omitempty"`
-	APIServer  string `json:"apiServer,omitempty"` // URL
-	Kubeconfig string `json:"kubeconfig,omitempty"`
+	APIServer  string `json:"apiServer,omitempty"`  // URL
+	Kubeconfig string `json:"kubeconfig,omitempty"` // the administrator's; none on a node without the control plane
 	DataDir    string `json:"dataDir"`
 	CRISocket  string `json:"criSocket,omitempty"`
 	Version    string `json:"version"`

@@ -15,6 +15,7 @@ import (
 	"github.com/proa-project/proa/internal/controllers/accounttoken"
 	"github.com/proa-project/proa/internal/controllers/attachdetach"
 	"github.com/proa-project/proa/internal/controllers/autoscale"
+	"github.com/proa-project/proa/internal/controllers/bootstraptoken"
 	"github.com/proa-project/proa/internal/controllers/certificates"
 	"github.com/proa-project/proa/internal/controllers/clusterdns"
 	"github.com/proa-project/proa/internal/controllers/cronjob"
@@ -29,6 +30,7 @@ import (
 	"github.com/proa-project/proa/internal/controllers/job"
 	"github.com/proa-project/proa/internal/controllers/namespace"
 	"github.com/proa-project/proa/internal/controllers/nodelifecycle"
+	"github.com/proa-project/proa/internal/controllers/noderange"
 	"github.com/proa-project/proa/internal/controllers/persistentvolume"
 	"github.com/proa-project/proa/internal/controllers/podgc"
 	"github.com/proa-project/proa/internal/controllers/reconcile"
@@ -55,6 +57,8 @@ type Deps struct {
 	// Signer of certificates; without one, requests are approved by nobody here
 	// and stay unsigned.
 	Signer certificates.Authority
+	// Nodes says which addresses nodes' pods get; nil where nodes bring their own.
+	Nodes *noderange.Config
 	// DNS are the addresses of the service of the nodes' resolvers, one a family;
 	// none if nodes run none.
 	DNS []netip.Addr
@@ -87,6 +91,13 @@ func All(d Deps) ([]*reconcile.Loop, error) {
 				return nil, nil
 			}
 			return certificates.New(d.Client, d.Informers, d.Signer, d.Clock)
+		},
+		func() (*reconcile.Loop, error) { return bootstraptoken.New(d.Client, d.Clock) },
+		func() (*reconcile.Loop, error) {
+			if d.Nodes == nil {
+				return nil, nil
+			}
+			return noderange.New(d.Client, d.Informers, *d.Nodes)
 		},
 		func() (*reconcile.Loop, error) {
 			return endpointslice.New(d.Client, d.Informers, d.Recorder(endpointslice.Component))

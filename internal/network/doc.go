@@ -16,4 +16,8 @@
 // The anchor is a link with nothing attached. It carries the node's own pod
 // address, which stays the same wherever the machine roams, and the routes that
 // keep packets to unknown cluster addresses from leaving the machine.
+//
+// Once there are other nodes, the routes to their pods lead into a tunnel:
+//
+//	10.42.1.0/24 ─▶ proax<cluster> ─ VXLAN over the machines' network ─▶ the other node's IP layer
 package network

@@ -56,17 +56,6 @@ func anchorUp(c Config) error {
 	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
 }
 
-func anchorDown(clusterID string) error {
-	link, err := netlink.LinkByName(anchorName(clusterID))
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("find link %s: %w", anchorName(clusterID), err)
-	}
-	return netlink.LinkDel(link)
-}
-
 func linkExists(name string) bool {
 	_, err := net.InterfaceByName(name)
 	return err == nil

@@ -203,10 +203,10 @@ func (n *Network) Sandboxes() []string {
 	return ids
 }
 
-// Remove takes the anchor, its routes and the rules of a cluster off the
-// machine. Sandboxes must be gone.
+// Remove takes the links of a cluster, their routes and the rules off the machine.
+// Sandboxes must be gone.
 func Remove(clusterID string) error {
-	return errors.Join(removeRules(clusterID), anchorDown(clusterID))
+	return errors.Join(removeRules(clusterID), removeLink(tunnelName(clusterID)), removeLink(anchorName(clusterID)))
 }
 
 func (n *Network) lock(sandboxID string) (unlock func()) {

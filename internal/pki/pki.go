@@ -11,6 +11,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -76,7 +77,7 @@ func open(dir, file, commonName string) (*Authority, error) {
 }
 
 // CertPEM is the authority's own certificate.
-func (a *Authority) CertPEM() []byte { return certPEM(a.cert.Raw) }
+func (a *Authority) CertPEM() []byte { return CertPEM(a.cert.Raw) }
 
 // Certificate is the authority's own certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }
@@ -85,9 +86,12 @@ func (a *Authority) Certificate() *x509.Certificate { return a.cert }
 func (a *Authority) Key() crypto.Signer { return a.key }
 
 // Pool trusts this authority and nothing else.
-func (a *Authority) Pool() *x509.CertPool {
+func (a *Authority) Pool() *x509.CertPool { return Pool(a.cert) }
+
+// Pool trusts one authority and nothing else.
+func Pool(authority *x509.Certificate) *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(authority)
 	return pool
 }
 
@@ -134,10 +138,11 @@ func PEM(c tls.Certificate) (cert, key []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode private key: %w", err)
 	}
-	return certPEM(c.Certificate[0]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return CertPEM(c.Certificate[0]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-func certPEM(der []byte) []byte {
+// CertPEM is a certificate as files want it.
+func CertPEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
@@ -181,7 +186,7 @@ func makeCA(path, commonName string, key *ecdsa.PrivateKey) (*x509.Certificate, 
 	if err != nil {
 		return nil, fmt.Errorf("sign %s: %w", path, err)
 	}
-	if err := atomicfile.Write(path, certPEM(der), 0o600); err != nil {
+	if err := atomicfile.Write(path, CertPEM(der), 0o600); err != nil {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
@@ -224,4 +229,19 @@ func makeKey(path string) (*ecdsa.PrivateKey, error) {
 
 func serial() (*big.Int, error) {
 	return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+}
+
+// Pin names an authority by its public key, in the form that kubeadm gave it:
+// "sha256:" and the hash of the key in hex.
+func Pin(cert *x509.Certificate) string {
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(cert.RawSubjectPublicKeyInfo))
+}
+
+// ParsePEM reads the first certificate.
+func ParsePEM(data []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("no PEM certificate")
+	}
+	return x509.ParseCertificate(block.Bytes)
 }

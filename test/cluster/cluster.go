@@ -1,6 +1,15 @@
 // Package cluster starts real clusters for tests and benchmarks: the built
 // bin/proa, in a temporary data folder, on free ports, with everything removed at
 // the end.
+//
+// A second node of a cluster runs on the same host in a network namespace of its
+// own, a Machine:
+//
+//	machine, err := cluster.NewMachine("second") // and machine.Remove() after all
+//	second, err := cluster.New(dir)
+//	second.Machine = machine
+//	err = second.Join(ctx, first, "second")     // returns when the node is Ready
+//	err = second.Down(ctx, true)
 package cluster
 
 import (
@@ -10,7 +19,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +39,8 @@ type Cluster struct {
 	Args   []string // more flags of `proa up`
 	// Manifests is the folder of static pods, and not the machine's own one.
 	Manifests string
+	// Machine that it runs on; nil: the host itself.
+	Machine *Machine
 }
 
 // New settles on a data folder below dir and a free port; nothing runs yet.
@@ -85,7 +95,7 @@ func (c *Cluster) Apply(ctx context.Context, manifest string) (string, error) {
 }
 
 func (c *Cluster) command(ctx context.Context, stdin []byte, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, c.Binary, args...)
+	cmd := c.Machine.Command(ctx, c.Binary, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(c.Data, "kubeconfig"))
 	cmd.Stdin = bytes.NewReader(stdin)
 	var out bytes.Buffer
@@ -96,9 +106,31 @@ func (c *Cluster) command(ctx context.Context, stdin []byte, args ...string) (st
 	return out.String(), nil
 }
 
-// Up starts the cluster and returns when its node is Ready.
+// Up starts the cluster, or the node that has joined one, and returns when its
+// node is Ready.
 func (c *Cluster) Up(ctx context.Context) error {
-	_, err := c.Proa(ctx, append([]string{"up", "--api-port", fmt.Sprint(c.Port)}, c.Args...)...)
+	args := append([]string{"up"}, c.Args...)
+	if c.Machine == nil {
+		args = append(args, "--api-port", fmt.Sprint(c.Port))
+	}
+	_, err := c.Proa(ctx, args...)
+	return err
+}
+
+// Join makes this a node of another cluster, by the command that its server prints,
+// and returns when it is Ready. It needs a Machine, whose link to the host is the
+// way to the server.
+func (c *Cluster) Join(ctx context.Context, server *Cluster, node string) error {
+	printed, err := server.Proa(ctx, "token", "create", "--server", fmt.Sprintf("https://%s:%d", c.Machine.Host, server.Port))
+	if err != nil {
+		return err
+	}
+	_, command, found := strings.Cut(printed, "proa join ")
+	if !found {
+		return fmt.Errorf("proa token create printed no command: %s", printed)
+	}
+	args := append([]string{"join", "--node-name", node}, strings.Fields(command)...)
+	_, err = c.Proa(ctx, append(args, c.Args...)...)
 	return err
 }
 
@@ -114,7 +146,7 @@ func (c *Cluster) Down(ctx context.Context, purge bool) error {
 
 // Status is what `proa status -o json` says; a cluster that is not ready is no error.
 func (c *Cluster) Status(ctx context.Context) (control.Status, error) {
-	cmd := exec.CommandContext(ctx, c.Binary, "status", "-o", "json", "--data-dir", c.Data)
+	cmd := c.Machine.Command(ctx, c.Binary, "status", "-o", "json", "--data-dir", c.Data)
 	out, err := cmd.Output()
 	var s control.Status
 	if decodeErr := json.Unmarshal(out, &s); decodeErr != nil {

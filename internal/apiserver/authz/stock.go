@@ -169,7 +169,21 @@ var stockRoles = []stockRole{
 		eventRule,
 		`list watch | networking.k8s.io | servicecidrs`,
 		`list watch | discovery.k8s.io | endpointslices`}},
+	// What a node does beside running its pods — services, names, ways to other
+	// nodes, local volumes — it does in the name of this user (docs/adr/0006-second-nodes.md).
+	{nodeServices, "", []string{
+		read + ` | "" | services nodes namespaces`,
+		read + ` | discovery.k8s.io | endpointslices`,
+		read + ` | networking.k8s.io | servicecidrs`,
+		`get list watch create update delete | "" | persistentvolumes`,
+		`get list watch update | "" | persistentvolumeclaims`,
+		`update patch | "" | persistentvolumeclaims/status`,
+		read + ` | storage.k8s.io | storageclasses`,
+		eventRule}},
+	{"proa:node", "", []string{`impersonate | "" | users | ` + nodeServices}},
 }
+
+const nodeServices = "proa:node-services"
 
 // The aggregated roles: each is the union of those labelled for it, and part
 // of the next greater one.
@@ -183,6 +197,11 @@ var stockBindings = []struct{ role, subjects string }{
 	{"system:basic-user", "g:system:authenticated"},
 	{"system:public-info-viewer", "g:system:authenticated g:system:unauthenticated"},
 	{"system:node-proxier", "u:system:kube-proxy"},
+	{"system:node-bootstrapper", "g:system:bootstrappers"},
+	{"system:certificates.k8s.io:certificatesigningrequests:nodeclient", "g:system:bootstrappers"},
+	{"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "g:system:nodes"},
+	{"proa:node", "g:system:nodes"},
+	{nodeServices, "u:" + nodeServices},
 	{"system:kube-controller-manager", "u:system:kube-controller-manager"},
 	{"system:kube-dns", "s:kube-system/kube-dns"},
 	{"system:kube-scheduler", "u:system:kube-scheduler"},

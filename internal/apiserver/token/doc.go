@@ -3,4 +3,6 @@
 // and dead as soon as that object is.
 //
 //	TokenRequest ─▶ Issuer.sign ─▶ token ─▶ Authenticator: signature, times, audience, the bound objects
+//
+// It also verifies the tokens by which machines join the cluster (Bootstrap).
 package token

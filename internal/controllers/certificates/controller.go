@@ -17,8 +17,10 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/proa-project/proa/internal/controllers/reconcile"
@@ -33,6 +35,7 @@ const (
 type controller struct {
 	client    kubernetes.Interface
 	authority Authority
+	nodes     corelisters.NodeLister
 	clock     clock.PassiveClock
 	loop      *reconcile.Loop
 }
@@ -40,7 +43,8 @@ type controller struct {
 // New watches CertificateSigningRequests.
 func New(client kubernetes.Interface, factory informers.SharedInformerFactory, authority Authority, clock clock.PassiveClock) (*reconcile.Loop, error) {
 	requests := factory.Certificates().V1().CertificateSigningRequests()
-	c := &controller{client: client, authority: authority, clock: clock}
+	nodes := factory.Core().V1().Nodes()
+	c := &controller{client: client, authority: authority, nodes: nodes.Lister(), clock: clock}
 	c.loop = reconcile.New("certificates", 1, func(ctx context.Context, key string) error {
 		r, err := requests.Lister().Get(key)
 		if apierrors.IsNotFound(err) {
@@ -55,6 +59,7 @@ func New(client kubernetes.Interface, factory informers.SharedInformerFactory, a
 		}
 		return err
 	})
+	c.loop.Needs(nodes.Informer())
 	return c.loop, c.loop.Watch(requests.Informer(), nil)
 }
 
@@ -124,15 +129,25 @@ func (c *controller) sign(ctx context.Context, r *certificatesv1.CertificateSign
 	return err
 }
 
-// approve the request of a node for its own client certificate, if whoever asks
-// may ask for that.
+// approve the requests of nodes: for their own client certificate, if whoever
+// asks may ask for that, and for the certificate of their own server.
 func (c *controller) approve(ctx context.Context, r *certificatesv1.CertificateSigningRequest) error {
-	if r.Spec.SignerName != certificatesv1.KubeAPIServerClientKubeletSignerName {
-		return nil
-	}
 	request, err := parse(r)
-	if err != nil || checkKubeletClient(request, r.Spec.Usages) != nil {
+	if err != nil {
 		return nil // people may still look at it
+	}
+	switch r.Spec.SignerName {
+	case certificatesv1.KubeAPIServerClientKubeletSignerName:
+		return c.approveClient(ctx, r, request)
+	case certificatesv1.KubeletServingSignerName:
+		return c.approveServing(ctx, r, request)
+	}
+	return nil
+}
+
+func (c *controller) approveClient(ctx context.Context, r *certificatesv1.CertificateSigningRequest, request *x509.CertificateRequest) error {
+	if checkKubeletClient(request, r.Spec.Usages) != nil {
+		return nil
 	}
 	attempts := []struct{ subresource, message string }{{"nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview."}}
 	if r.Spec.Username == request.Subject.CommonName {
@@ -143,16 +158,35 @@ func (c *controller) approve(ctx context.Context, r *certificatesv1.CertificateS
 		if err != nil {
 			return err
 		}
-		if !allowed {
-			continue
+		if allowed {
+			return c.approved(ctx, r, a.message)
 		}
-		r.Status.Conditions = append(r.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-			Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: "AutoApproved", Message: a.message,
-		})
-		_, err = c.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, r.Name, r, metav1.UpdateOptions{})
-		return err
 	}
 	return nil
+}
+
+// approveServing: the node itself asks, and for nothing but its name and the
+// address that the cluster has given it.
+func (c *controller) approveServing(ctx context.Context, r *certificatesv1.CertificateSigningRequest, request *x509.CertificateRequest) error {
+	if checkKubeletServing(request, r.Spec.Usages) != nil || r.Spec.Username != request.Subject.CommonName {
+		return nil
+	}
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return err
+	}
+	if !ownNames(request, nodes) {
+		return nil
+	}
+	return c.approved(ctx, r, "Auto approving kubelet serving certificate for the node's own name and address.")
+}
+
+func (c *controller) approved(ctx context.Context, r *certificatesv1.CertificateSigningRequest, message string) error {
+	r.Status.Conditions = append(r.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+		Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: "AutoApproved", Message: message,
+	})
+	_, err := c.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, r.Name, r, metav1.UpdateOptions{})
+	return err
 }
 
 func (c *controller) may(ctx context.Context, r *certificatesv1.CertificateSigningRequest, subresource string) (bool, error) {

@@ -5,10 +5,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	v1 "k8s.io/api/core/v1"
 )
 
 // legacyUnknown is the signer of requests from before there were signer names.
@@ -91,4 +94,29 @@ func checkKubeletServing(r *x509.CertificateRequest, usages []certificatesv1.Key
 		return errors.New("DNS or IP subjectAltName is required")
 	}
 	return checkNode(r, usages, certificatesv1.UsageServerAuth)
+}
+
+// ownNames tells whether a node's server asks for its own name and for the first
+// address of the range that its pods have, and for nothing else. A range that two
+// nodes claim is nobody's.
+func ownNames(r *x509.CertificateRequest, nodes []*v1.Node) bool {
+	name := strings.TrimPrefix(r.Subject.CommonName, "system:node:")
+	var own netip.Prefix
+	var others []netip.Prefix
+	for _, n := range nodes {
+		p, err := netip.ParsePrefix(n.Spec.PodCIDR)
+		switch {
+		case err != nil:
+		case n.Name == name:
+			own = p.Masked()
+		default:
+			others = append(others, p)
+		}
+	}
+	if !own.IsValid() || slices.ContainsFunc(others, own.Overlaps) {
+		return false
+	}
+	addr := own.Addr().Next()
+	return !slices.ContainsFunc(r.DNSNames, func(d string) bool { return d != name }) &&
+		!slices.ContainsFunc(r.IPAddresses, func(ip net.IP) bool { a, ok := netip.AddrFromSlice(ip); return !ok || a.Unmap() != addr })
 }

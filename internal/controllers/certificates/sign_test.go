@@ -158,3 +158,32 @@ func TestLeftFor(t *testing.T) {
 		t.Error("a denied request stays for ever")
 	}
 }
+
+func TestANodesServerGetsItsOwnNamesAlone(t *testing.T) {
+	node := func(name, pods string) *v1.Node {
+		return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1.NodeSpec{PodCIDR: pods}}
+	}
+	nodes := []*v1.Node{node("n", "10.42.1.0/24"), node("other", "10.42.2.0/24"), node("new", ""), node("thief", "10.42.2.0/25")}
+	for what, c := range map[string]struct {
+		node  string
+		names []string
+		addrs []string
+		want  bool
+	}{
+		"its own":                     {"n", []string{"n"}, []string{"10.42.1.1"}, true},
+		"another address":             {"n", []string{"n"}, []string{"10.42.1.1", "10.42.2.1"}, false},
+		"another name":                {"n", []string{"n", "kubernetes"}, []string{"10.42.1.1"}, false},
+		"without a range":             {"new", []string{"new"}, []string{"10.42.1.1"}, false},
+		"a range that two claim":      {"thief", []string{"thief"}, []string{"10.42.2.1"}, false},
+		"and for whom it was claimed": {"other", []string{"other"}, []string{"10.42.2.1"}, false},
+		"nobody's":                    {"unknown", []string{"unknown"}, nil, false},
+	} {
+		r := &x509.CertificateRequest{Subject: pkix.Name{CommonName: "system:node:" + c.node}, DNSNames: c.names}
+		for _, a := range c.addrs {
+			r.IPAddresses = append(r.IPAddresses, net.ParseIP(a))
+		}
+		if got := ownNames(r, nodes); got != c.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}

@@ -116,6 +116,7 @@ func (l Layout) Plugins() string    { return filepath.Join(l.Data, "plugins") }
 func (l Layout) Registry() string   { return filepath.Join(l.Data, "plugins_registry") }
 func (l Layout) Storage() string    { return filepath.Join(l.Data, "storage") }
 func (l Layout) Node() string       { return filepath.Join(l.Data, "node") }
+func (l Layout) Join() string       { return filepath.Join(l.Data, "node", "join") }
 func (l Layout) Logs() string       { return filepath.Join(l.Data, "log") }
 func (l Layout) PodLogs() string    { return filepath.Join(l.Data, "log", "pods") }
 func (l Layout) ServerLog() string  { return filepath.Join(l.Data, "log", "proa.log") }

@@ -58,6 +58,8 @@ type Config struct {
 	Checks map[string]func(context.Context) error
 	// Configz is shown at /configz, as JSON.
 	Configz any
+	// Explain answers at /why what the node knows of a pod; nil is nothing.
+	Explain http.Handler
 	// NodeLogs is the folder served at /logs/; empty is none.
 	NodeLogs string
 	Log      *slog.Logger
@@ -102,6 +104,9 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /configz", s.configz)
 	s.mux.Handle("GET /healthz", s.Health())
 	s.mux.Handle("GET /healthz/{check}", s.Health())
+	if s.cfg.Explain != nil {
+		s.mux.Handle("GET /why", s.cfg.Explain)
+	}
 	for path, handler := range s.cfg.Metrics {
 		s.mux.Handle("GET /metrics"+path, handler)
 	}

@@ -22,6 +22,8 @@ type Pressure struct {
 // State is what changes while the node runs.
 type State struct {
 	Addresses []v1.NodeAddress
+	// Annotations come on top of those of the Config.
+	Annotations map[string]string
 	// Problems keep the node from being Ready, by who reports them.
 	Problems map[string]error
 	Pressure Pressure
@@ -42,7 +44,7 @@ type Reserve struct {
 // Desired is the Node object as this machine alone would have it. Conditions carry no times.
 func Desired(cfg Config, m Machine, s State) *v1.Node {
 	node := &v1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: cfg.Name, Labels: desiredLabels(cfg, m), Annotations: maps.Clone(cfg.Annotations)},
+		ObjectMeta: metav1.ObjectMeta{Name: cfg.Name, Labels: desiredLabels(cfg, m), Annotations: overlay(cfg.Annotations, s.Annotations)},
 		Spec:       v1.NodeSpec{Taints: cfg.Taints, ProviderID: cfg.ProviderID},
 	}
 	if len(cfg.PodCIDRs) > 0 {

@@ -178,6 +178,17 @@ func (r *Registrar) SetAddresses(addresses []v1.NodeAddress) {
 	r.change(func(s *State) { s.Addresses = addresses })
 }
 
+// Annotate sets an annotation of the node, as the machine's address changes.
+func (r *Registrar) Annotate(key, value string) {
+	r.change(func(s *State) {
+		s.Annotations = maps.Clone(s.Annotations)
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[key] = value
+	})
+}
+
 func (r *Registrar) change(f func(*State)) {
 	r.mu.Lock()
 	f(&r.state)
