@@ -124,7 +124,22 @@ func (s *Server) adoptContainer(id string, record containerRecord, parked map[st
 		return
 	}
 	c.proc = proc
+	if record.Starting {
+		s.finishStart(c)
+	}
 	s.watch(proc, func(exit process.Exit) { s.containerEnded(c, exit) })
+}
+
+// finishStart ends what an earlier keeper began.
+func (s *Server) finishStart(c *containerEntry) {
+	err := s.letRun(c, func() error {
+		running, err := s.cfg.Runtime.FinishStart(c.id, c.record.PID)
+		c.unseen = !running
+		return err
+	})
+	if err != nil {
+		s.cfg.Log.Error("finish the start of a container", "container", c.id, "err", err)
+	}
 }
 
 // findProcess finds the container's process, also one that has ended since: the

@@ -30,7 +30,10 @@ type containerEntry struct {
 	// prepareErr says why it does not.
 	prepared   chan struct{}
 	prepareErr error
-	ended      chan struct{} // closed when it has exited
+	// unseen: an earlier keeper ended while it started this one, which has ended
+	// too: its exit code tells whether the command ran.
+	unseen bool
+	ended  chan struct{} // closed when it has exited
 	// execs is held for reading while a process is being put into the
 	// container, so that its end can kill all that is in it.
 	execs sync.RWMutex
@@ -242,10 +245,23 @@ func (s *Server) startPrepared(c *containerEntry) (keeper.ContainerStatus, error
 	case c.prepareErr != nil: // an earlier start failed, its process is dying
 		return st, &keeper.StartError{ID: c.id, Message: c.prepareErr.Error()}
 	}
+	if err := s.letRun(c, func() error { return s.cfg.Runtime.Start(c.id) }); err != nil {
+		return c.record.Status, &keeper.StartError{ID: c.id, Message: err.Error()}
+	}
+	return c.record.Status, nil
+}
+
+// letRun has the process run the container's command. What start is about to do is on
+// disk before it is done, so that a next keeper knows of it.
+func (s *Server) letRun(c *containerEntry, start func() error) error {
 	record := c.record
-	record.Status.State, record.Status.PID = keeper.Running, record.PID
-	err := s.cfg.Runtime.Start(c.id)
-	record.Status.StartedAt = time.Now()
+	st := &record.Status
+	st.State, st.PID, st.StartedAt, record.Starting = keeper.Running, record.PID, time.Now(), true
+	err := save(s.store.containerFile(c.id), record)
+	if err == nil {
+		err = start()
+	}
+	st.StartedAt, record.Starting = time.Now(), false
 	if err == nil {
 		err = s.setQuota(record)
 	}
@@ -255,11 +271,11 @@ func (s *Server) startPrepared(c *containerEntry) (keeper.ContainerStatus, error
 	if err != nil {
 		c.prepareErr = err
 		_ = c.proc.Signal(syscall.SIGKILL) // and its end is recorded as that of others
-		return c.record.Status, &keeper.StartError{ID: c.id, Message: err.Error()}
+		return err
 	}
 	s.setContainer(c, record)
 	s.containerEvent(c.id, keeper.EventStarted)
-	return record.Status, nil
+	return nil
 }
 
 // setQuota limits the CPU once the command runs; libcontainer was told nothing
@@ -305,9 +321,12 @@ func (s *Server) dropUnstarted(c *containerEntry) {
 	s.containerEvent(c.id, keeper.EventExited)
 }
 
+// errCutOff is why a command never ran whose keeper ended too early.
+var errCutOff = errors.New("the keeper ended while the container was being started")
+
 func failed(record containerRecord, cause error) containerRecord {
 	st := &record.Status
-	st.State, st.PID, st.FinishedAt = keeper.Exited, 0, time.Now()
+	st.State, st.PID, st.StartedAt, st.FinishedAt = keeper.Exited, 0, time.Time{}, time.Now()
 	st.ExitCode, st.ExitKnown, st.StartError = keeper.StartExitCode, true, cause.Error()
 	return record
 }
@@ -334,9 +353,12 @@ func (s *Server) containerEnded(c *containerEntry, exit process.Exit) {
 	c.streams = nil
 	c.streamMu.Unlock()
 
-	if record.Status.State == keeper.Created && c.prepareErr != nil {
+	switch {
+	case c.unseen && exit.Code == InitFailed:
+		record = failed(record, errCutOff)
+	case record.Status.State == keeper.Created && c.prepareErr != nil:
 		record = failed(record, c.prepareErr)
-	} else {
+	default:
 		st := &record.Status
 		st.State, st.PID, st.FinishedAt = keeper.Exited, 0, finished
 		st.ExitCode, st.ExitKnown, st.Signal = exit.Code, exit.Known, exit.Signal

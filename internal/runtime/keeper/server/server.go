@@ -34,11 +34,18 @@ type Runtime interface {
 	// missing, which Start runs.
 	Prepare(id string, spec *specs.Spec, io Stdio) (pid int, terminal *os.File, err error)
 	Start(id string) error
+	// FinishStart completes a Start during which the keeper ended; running is false
+	// when the process has ended by now, with InitFailed if it never ran its command.
+	FinishStart(id string, pid int) (running bool, err error)
 	Exec(id string, p *specs.Process, io Stdio) (pid int, terminal *os.File, err error)
 	Update(id string, r *specs.LinuxResources) error
 	// Delete removes what Prepare made but for the cgroup; no process is left by then.
 	Delete(id string) error
 }
+
+// InitFailed is the exit code of a process that could not become its command
+// (libcontainer's).
+const InitFailed = 255
 
 // Config of a keeper.
 type Config struct {
@@ -138,9 +145,17 @@ func (s *Server) takeLock() error {
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// A keeper that was killed while it started a process has left it the lock, until
+	// that process executes its program.
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Since(began) > lockPatience {
+			break
+		}
+	}
+	if err != nil {
 		_ = f.Close()
-		if err == unix.EWOULDBLOCK {
+		if errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("%s: %w", s.cfg.Run, ErrRunning)
 		}
 		return fmt.Errorf("lock: %w", err)
@@ -148,6 +163,9 @@ func (s *Server) takeLock() error {
 	s.lock = f
 	return nil
 }
+
+// lockPatience is how long a lock may be held by what a dead keeper was starting.
+const lockPatience = 2 * time.Second
 
 func (s *Server) listen() error {
 	if h := s.cfg.Handover; h != nil {

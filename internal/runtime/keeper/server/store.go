@@ -25,6 +25,7 @@ type containerRecord struct {
 	Status    keeper.ContainerStatus
 	PID       int    // of the init process, from when it is prepared
 	StartTime uint64 // of it
+	Starting  bool   // told to run its command, and not seen to since
 	Quota     int64  // CPU limit, set once the command runs
 	Period    uint64
 	Burst     uint64
