@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -77,6 +78,28 @@ func TestShouldRestart(t *testing.T) {
 	} {
 		if got := ShouldRestart(&c.container, c.pod, c.code); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+func TestEffectiveLimits(t *testing.T) {
+	node := list("cpu", "4", "memory", "8Gi")
+	for _, c := range []struct {
+		name           string
+		own, pod, want v1.ResourceList
+	}{
+		{"nobody", nil, nil, node},
+		{"the container", list("cpu", "1", "memory", "1Gi", "example.com/gpu", "1"), list("cpu", "2"), list("cpu", "1", "memory", "1Gi", "example.com/gpu", "1")},
+		{"the pod", nil, list("cpu", "1250m", "memory", "64Mi"), list("cpu", "1250m", "memory", "64Mi")},
+		{"each for one", list("cpu", "0"), list("cpu", "2"), list("cpu", "2", "memory", "8Gi")},
+	} {
+		pod := &v1.Pod{}
+		if c.pod != nil {
+			pod.Spec.Resources = &v1.ResourceRequirements{Limits: c.pod}
+		}
+		own := v1.Container{Resources: v1.ResourceRequirements{Limits: c.own}}
+		if got := EffectiveLimits(pod, &own, node); !equality.Semantic.DeepEqual(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }

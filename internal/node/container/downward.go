@@ -7,6 +7,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/kubectl/pkg/util/fieldpath"
 	resourcehelper "k8s.io/kubectl/pkg/util/resource"
+
+	"github.com/proa-project/proa/internal/kit/pods"
 )
 
 // Node is what a pod may learn of its node, and what the node gives every pod.
@@ -72,8 +74,7 @@ func podIPs(pod *v1.Pod) []string {
 	return ips
 }
 
-// resourceValue resolves a resourceFieldRef. A limit that is not set is what the
-// node can give.
+// resourceValue resolves a resourceFieldRef.
 func resourceValue(pod *v1.Pod, own *v1.Container, ref *v1.ResourceFieldSelector, allocatable v1.ResourceList) (string, error) {
 	c := own
 	if ref.ContainerName != "" && ref.ContainerName != own.Name {
@@ -82,15 +83,7 @@ func resourceValue(pod *v1.Pod, own *v1.Container, ref *v1.ResourceFieldSelector
 		}
 	}
 	c = c.DeepCopy()
-	if c.Resources.Limits == nil {
-		c.Resources.Limits = v1.ResourceList{}
-	}
-	for _, name := range []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage} {
-		limit, set := c.Resources.Limits[name]
-		if total, known := allocatable[name]; known && (!set || limit.IsZero()) {
-			c.Resources.Limits[name] = total
-		}
-	}
+	c.Resources.Limits = pods.EffectiveLimits(pod, c, allocatable)
 	return resourcehelper.ExtractContainerResourceValue(ref, c)
 }
 

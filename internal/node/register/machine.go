@@ -25,6 +25,8 @@ type Machine struct {
 	MachineID, SystemUUID, BootID string
 	Kernel, OSImage               string
 	OS, Arch                      string
+	// Nested says that we run in a user namespace below the machine's own.
+	Nested bool
 }
 
 // ReadMachine reads the facts below root (the file system of the machine) and of the file system that holds dataDir. Identity
@@ -40,6 +42,7 @@ func ReadMachine(root fs.FS, dataDir string) (Machine, error) {
 		Kernel:     firstLine(root, "proc/sys/kernel/osrelease"),
 		OSImage:    prettyName(root),
 		HugePages:  hugePages(root),
+		Nested:     nested(firstLine(root, "proc/self/uid_map")),
 	}
 	if m.SystemUUID == "" {
 		m.SystemUUID = m.MachineID
@@ -55,6 +58,12 @@ func ReadMachine(root fs.FS, dataDir string) (Machine, error) {
 	}
 	m.DiskBytes = int64(disk.Blocks) * disk.Frsize
 	return m, nil
+}
+
+// nested reads the first line of user_namespaces(7)'s uid_map: the machine's own
+// namespace maps all IDs onto themselves.
+func nested(uidMap string) bool {
+	return uidMap != "" && strings.Join(strings.Fields(uidMap), " ") != "0 0 4294967295"
 }
 
 func firstLine(root fs.FS, names ...string) string {

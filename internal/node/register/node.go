@@ -70,6 +70,7 @@ func Desired(cfg Config, m Machine, s State) *v1.Node {
 			OperatingSystem:         m.OS,
 			Architecture:            m.Arch,
 			Swap:                    swapOf(m),
+			RunningInUserNamespace:  &m.Nested,
 		},
 		Images:          s.Images,
 		RuntimeHandlers: s.Handlers,

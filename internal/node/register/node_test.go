@@ -42,6 +42,14 @@ func TestReadMachine(t *testing.T) {
 	}
 }
 
+func TestNested(t *testing.T) {
+	for line, want := range map[string]bool{"": false, "         0          0 4294967295": false, "0 1000 1": true, "0 100000 65536": true} {
+		if got := nested(line); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+}
+
 // reserve leaves upstream's default free: 100 MiB of memory, a tenth of the disk.
 func reserve() Reserve {
 	return Reserve{EvictionMemory: evict.Amount{Quantity: resource.MustParse("100Mi")}, EvictionDisk: evict.Amount{Fraction: 0.10}}

@@ -8,6 +8,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/kubectl/pkg/util/fieldpath"
 	resourcehelper "k8s.io/kubectl/pkg/util/resource"
+
+	"github.com/proa-project/proa/internal/kit/pods"
 )
 
 // downwardPayload writes the pod's own fields into files. allocatable stands in for limits that a container doesn't set.
@@ -42,17 +44,7 @@ func resourceValue(pod *v1.Pod, ref *v1.ResourceFieldSelector, allocatable v1.Re
 			continue
 		}
 		withLimits := c.DeepCopy()
-		for _, name := range []v1.ResourceName{v1.ResourceCPU, v1.ResourceMemory, v1.ResourceEphemeralStorage} {
-			have, ok := withLimits.Resources.Limits[name]
-			total, known := allocatable[name]
-			if (ok && !have.IsZero()) || !known {
-				continue
-			}
-			if withLimits.Resources.Limits == nil {
-				withLimits.Resources.Limits = v1.ResourceList{}
-			}
-			withLimits.Resources.Limits[name] = total
-		}
+		withLimits.Resources.Limits = pods.EffectiveLimits(pod, c, allocatable)
 		return resourcehelper.ExtractContainerResourceValue(ref, withLimits)
 	}
 	return "", fmt.Errorf("container %s not found", ref.ContainerName)
