@@ -63,7 +63,7 @@ func (s *server) startNode(ctx context.Context, h *hub, components *errgroup.Gro
 	if err := p.startRuntime(ctx, components); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.settings.Port)))
+	listener, err := listenNode(int(s.settings.Port))
 	if err != nil {
 		return nil, fmt.Errorf("node's HTTPS server: %w", err)
 	}
@@ -94,6 +94,19 @@ func (s *server) startNode(ctx context.Context, h *hub, components *errgroup.Gro
 	}
 	p.watchShutdown(ctx, components)
 	return p.registrar.Ready(), p.startHousekeeping(ctx, components)
+}
+
+// nodePort is where clients that don't look at the node's object look for it.
+const nodePort = 10250
+
+// listenNode at a port; 0 = the usual one, or any if another cluster has it.
+func listenNode(port int) (net.Listener, error) {
+	if port == 0 {
+		if listener, err := net.Listen("tcp", ":"+strconv.Itoa(nodePort)); err == nil {
+			return listener, nil
+		}
+	}
+	return net.Listen("tcp", ":"+strconv.Itoa(port))
 }
 
 // startRuntime serves our own container runtime, or connects to another.

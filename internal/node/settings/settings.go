@@ -42,7 +42,7 @@ type Settings struct {
 	Policy   podlife.Policy
 	Limits   container.LimitPolicy
 
-	Port          int32 // of the node's HTTPS server; 0 = any
+	Port          int32 // of the node's HTTPS server; 0 = the usual one, or any
 	PodPIDs       int64 // at most in a pod; 0 = no limit
 	Sysctls       sysctl.Allowed
 	ClusterDomain string

@@ -2,6 +2,8 @@ package suite
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -132,9 +134,13 @@ func shorten(path string) string {
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// fileName for a test: readable, and short enough for any file system.
+// fileName for a test: readable, short enough for any file system, and no other's.
 func fileName(test string) string {
 	const longest = 180
 	name := strings.Trim(notInNames.ReplaceAllString(test, "-"), "-")
-	return name[:min(len(name), longest)]
+	if len(name) <= longest {
+		return name
+	}
+	sum := sha256.Sum256([]byte(test))
+	return name[:longest] + "-" + hex.EncodeToString(sum[:4])
 }

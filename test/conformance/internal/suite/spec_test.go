@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +90,9 @@ func TestResultOfReport(t *testing.T) {
 func TestFileName(t *testing.T) {
 	if got := fileName("[sig-node] Pods should start [Conformance]"); got != "sig-node-Pods-should-start-Conformance" {
 		t.Error(got)
+	}
+	long := strings.Repeat("long ", 50)
+	if a, b := fileName(long+"a"), fileName(long+"b"); a == b || len(a) > 200 {
+		t.Errorf("%q and %q", a, b)
 	}
 }
