@@ -3,6 +3,7 @@ package apiserver_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -127,6 +128,29 @@ func TestServiceAccountTokens(t *testing.T) {
 			Spec: authenticationv1.TokenReviewSpec{Token: made.Status.Token}}, metav1.CreateOptions{})
 		return err == nil && !review.Status.Authenticated
 	})
+}
+
+// Of an event in its newer shape only the series changes; its time is compared as
+// precisely as it is stored.
+func TestEventsInTheirNewerShapeTakeASeries(t *testing.T) {
+	s := apitest.Start(t)
+	ctx, at := t.Context(), metav1.NewMicroTime(time.Unix(1700000000, 123456789))
+	events := s.Client.EventsV1().Events("default")
+	event, err := events.Create(ctx, &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "default"}, EventTime: at, Type: "Normal", Reason: "Tried", Action: "Do",
+		ReportingController: "tester", ReportingInstance: "tester-1", Regarding: corev1.ObjectReference{Kind: "Pod", Name: "p", Namespace: "default"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event.EventTime, event.Series = at, &eventsv1.EventSeries{Count: 2, LastObservedTime: at}
+	if event, err = events.Update(ctx, event, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	event.EventTime = metav1.NewMicroTime(at.Add(time.Microsecond))
+	if _, err = events.Update(ctx, event, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("another time: %v, want Invalid", err)
+	}
 }
 
 // One stored event, two shapes: each is selected by the names of its own fields.

@@ -5,6 +5,7 @@
 //
 //	assets   the test program, kubectl and the images; made once a version, shared by all checkouts
 //	cluster  bin/proa, as a user would run it
+//	registry the images, for pods that ask to pull them
 //	suite    the list of tests, and the run of one of them
 //	record   what each test of a run came to, kept on disk so that a run can go on where it was ended
 //	report   records as text, as JUnit and as the summary in docs/conformance.md

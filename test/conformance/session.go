@@ -15,6 +15,7 @@ import (
 	"github.com/proa-project/proa/test/conformance/internal/assets"
 	"github.com/proa-project/proa/test/conformance/internal/cluster"
 	"github.com/proa-project/proa/test/conformance/internal/record"
+	"github.com/proa-project/proa/test/conformance/internal/registry"
 	"github.com/proa-project/proa/test/conformance/internal/report"
 	"github.com/proa-project/proa/test/conformance/internal/suite"
 )
@@ -102,6 +103,11 @@ func (c config) judge(ctx context.Context, made assets.Assets, specs []suite.Spe
 		return err
 	}
 	defer release()
+	images, err := registry.Serve(made.Images)
+	if err != nil {
+		return err
+	}
+	defer images.Close()
 	if err := proa.Up(ctx, c.keep); err != nil {
 		return err
 	}
@@ -109,6 +115,9 @@ func (c config) judge(ctx context.Context, made assets.Assets, specs []suite.Spe
 		defer func() { err = errors.Join(err, proa.Purge(context.WithoutCancel(ctx))) }()
 	}
 	if err := proa.Import(ctx, made.Images); err != nil {
+		return err
+	}
+	if err := proa.PullFrom(images.Port); err != nil {
 		return err
 	}
 	q := queue{

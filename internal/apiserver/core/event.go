@@ -125,12 +125,17 @@ func checkEventUpdate(ctx context.Context, obj, before runtime.Object) field.Err
 	same("lastTimestamp", e.LastTimestamp, old.LastTimestamp)
 	same("count", e.Count, old.Count)
 	same("type", e.Type, old.Type)
-	same("eventTime", e.EventTime.Truncate(time.Microsecond).UTC(), old.EventTime.Truncate(time.Microsecond).UTC())
+	same("eventTime", keptTime(e.EventTime), keptTime(old.EventTime))
 	same("action", e.Action, old.Action)
 	same("related", e.Related, old.Related)
 	same("reportingController", e.ReportingController, old.ReportingController)
 	same("reportingInstance", e.ReportingInstance, old.ReportingInstance)
 	return errs
+}
+
+// keptTime is a time as precise as it is stored.
+func keptTime(t metav1.MicroTime) metav1.MicroTime {
+	return metav1.NewMicroTime(t.Truncate(time.Microsecond).UTC())
 }
 
 func checkSeries(s *corev1.EventSeries) field.ErrorList {

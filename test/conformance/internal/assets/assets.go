@@ -59,6 +59,7 @@ func Make(ctx context.Context, c Config) (Assets, error) {
 	}{
 		{a.E2E(), b.makeE2E},
 		{filepath.Join(a.Programs, "pause"), b.makePrograms}, // the last one that it makes
+		{filepath.Join(a.Programs, "busybox"), b.makeBusybox},
 		{a.Images, b.makeImages},
 	}
 	for _, s := range steps {

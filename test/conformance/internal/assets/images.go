@@ -73,29 +73,20 @@ func (b *builder) makeBases(ctx context.Context) (map[base]v1.Layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("debian layer: %w", err)
 	}
-	onBusybox, err := busyboxLayer(ctx)
+	onBusybox, err := b.busyboxLayer(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("busybox layer: %w", err)
 	}
 	return map[base]v1.Layer{debian: onDebian, busybox: onBusybox}, nil
 }
 
-// busyboxLayer is made of this machine's busybox and bash, which must be static to
-// run without the libraries around them.
-func busyboxLayer(ctx context.Context) (v1.Layer, error) {
-	program, err := exec.LookPath("busybox")
-	if err != nil {
-		return nil, fmt.Errorf("%w; install busybox-static", err)
-	}
-	shell, err := exec.LookPath("bash-static")
-	if err != nil {
-		return nil, fmt.Errorf("%w; install bash-static", err)
-	}
+func (b *builder) busyboxLayer(ctx context.Context) (v1.Layer, error) {
+	program := filepath.Join(b.programs(), "busybox")
 	applets, err := exec.CommandContext(ctx, program, "--list").Output()
 	if err != nil {
 		return nil, err
 	}
-	return layer(busyboxFiles(program, shell, strings.Fields(string(applets))))
+	return layer(busyboxFiles(program, strings.Fields(string(applets))))
 }
 
 // release of Debian that the images are made of.

@@ -38,3 +38,28 @@ func (b *builder) makePrograms(ctx context.Context, pause string) error {
 	_, tag, _ := strings.Cut(name(imageutils.Pause), ":")
 	return b.run(ctx, "pause", "gcc", "-Os", "-static", "-s", "-DVERSION="+tag, "-o", pause, filepath.Join(b.source, "build/pause/linux/pause.c"))
 }
+
+// makeBusybox builds Debian's source without Debian's patches and with its own
+// default configuration, as the official image has it: Debian's shell drops
+// variables with names like a-b from the environment of what it runs, which the
+// suite looks for there.
+func (b *builder) makeBusybox(ctx context.Context, out string) error {
+	return b.run(ctx, "busybox", "sh", "-c", busyboxScript, "sh", release, out)
+}
+
+const busyboxScript = `set -e
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+mkdir -p lists/partial
+echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $1 main" >sources.list
+get() { apt-get -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$dir/lists" -o APT::Sandbox::User=root "$@"; }
+get update
+get source --download-only busybox
+tar -xf busybox_*.orig.tar.*
+cd busybox-*/
+make -s defconfig
+sed -i 's/^# CONFIG_STATIC is not set/CONFIG_STATIC=y/' .config
+make -s -j"$(nproc)" busybox
+cp busybox "$2"
+`

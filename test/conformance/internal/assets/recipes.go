@@ -102,10 +102,8 @@ var (
 	}
 )
 
-// busyboxFiles is a root file system of busybox with its applets, but for the
-// shell: Debian's ash drops variables with names like a-b from the environment of
-// what it runs, which the suite looks for there.
-func busyboxFiles(program, shell string, applets []string) []file {
+// busyboxFiles is a root file system of busybox alone, with its applets.
+func busyboxFiles(program string, applets []string) []file {
 	files := []file{
 		{path: "dev/"}, {path: "etc/"}, {path: "home/"}, {path: "proc/"}, {path: "root/", mode: 0o700}, {path: "sys/"},
 		{path: "tmp/", mode: 0o1777}, {path: "usr/"}, {path: "usr/bin/"}, {path: "usr/local/"}, {path: "usr/local/bin/"},
@@ -113,25 +111,14 @@ func busyboxFiles(program, shell string, applets []string) []file {
 		{path: "etc/passwd", mode: 0o644, body: "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n"},
 		{path: "etc/group", mode: 0o644, body: "root:x:0:\nnogroup:x:65534:\n"},
 		{path: "bin/busybox", mode: 0o755, from: program},
-		{path: "bin/sh", mode: 0o755, from: shell},
-		{path: "bin/printenv", mode: 0o755, body: printenv},
 	}
 	for _, applet := range applets {
-		if applet != "busybox" && applet != "sh" {
+		if applet != "busybox" {
 			files = append(files, file{path: "bin/" + applet, link: "/bin/busybox"})
 		}
 	}
 	return files
 }
-
-// printenv is an applet of Docker's busybox that Debian's was built without.
-const printenv = `#!/bin/sh
-[ $# = 0 ] && exec env
-for name; do
-	eval "[ \"\${$name+set}\" ]" || exit 1
-	eval "echo \"\$$name\""
-done
-`
 
 // name that the suite gives an image.
 func name(id imageutils.ImageID) string { return strings.TrimSpace(imageutils.GetE2EImage(id)) }

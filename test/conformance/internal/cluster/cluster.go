@@ -96,6 +96,12 @@ func (c Cluster) Import(ctx context.Context, layout string) error {
 	return c.stamp("images", layout)
 }
 
+// PullFrom makes the registry at a port of this machine stand for all others.
+func (c Cluster) PullFrom(port int) error {
+	config := fmt.Sprintf("registries:\n  \"*\":\n    mirrors: [\"http://127.0.0.1:%d\"]\n    mirrorOnly: true\n", port)
+	return os.WriteFile(filepath.Join(c.Data, "registries.yaml"), []byte(config), 0o600)
+}
+
 // Purge ends the cluster and removes all of it.
 func (c Cluster) Purge(ctx context.Context) error {
 	_, err := c.proa(ctx, "down", "--purge", "--data-dir", c.Data)
