@@ -49,7 +49,7 @@ down: ## stop the cluster, keep its data
 	bin/proa down --data-dir $(DATA_DIR)
 
 test: setup build lint ## everything CI runs: lint, unit, property, simulation, integration, e2e
-	go test ./...
+	PROA_SIM_SEEDS=10000 go test ./...
 
 unit: ## the tests that need no cluster
 	go test $$(go list ./... | grep -v /test/)

@@ -127,7 +127,6 @@ func (a *simAPI) patch(x clienttesting.PatchActionImpl) (runtime.Object, error) 
 	a.patches = append(a.patches, x.Name+" "+string(x.Patch))
 	var patch struct {
 		Metadata metav1.ObjectMeta
-		Status   map[string]json.RawMessage
 	}
 	if err := json.Unmarshal(x.Patch, &patch); err != nil {
 		return nil, err
@@ -140,7 +139,7 @@ func (a *simAPI) patch(x clienttesting.PatchActionImpl) (runtime.Object, error) 
 		return nil, apierrors.NewConflict(resource, x.Name, nil)
 	}
 	pod := *old
-	if err := applyStatus(&pod.Status, patch.Status); err != nil {
+	if err := applyStatus(&pod.Status, x.Patch); err != nil {
 		return nil, err
 	}
 	a.check(old, &pod)
@@ -151,39 +150,39 @@ func (a *simAPI) patch(x clienttesting.PatchActionImpl) (runtime.Object, error) 
 }
 
 // applyStatus: fields are replaced, but for the lists that are merged by a key.
-func applyStatus(s *v1.PodStatus, fields map[string]json.RawMessage) error {
+func applyStatus(s *v1.PodStatus, patch []byte) error {
+	var fields struct{ Status map[string]json.RawMessage }
+	if err := json.Unmarshal(patch, &fields); err != nil {
+		return err
+	}
 	next := *s.DeepCopy()
+	conditions, podIPs, hostIPs := next.Conditions, next.PodIPs, next.HostIPs
+	for name := range fields.Status {
+		clearField(&next, name)
+	}
+	replaced := bytes.ReplaceAll(patch, []byte(`"$patch":"replace",`), nil)
+	if err := json.Unmarshal(replaced, &struct{ Status *v1.PodStatus }{&next}); err != nil {
+		return err
+	}
 	var err error
 	merge := func(name string, into func(data json.RawMessage) error) {
-		if data, ok := fields[name]; ok && string(data) != "null" && err == nil {
+		if data, ok := fields.Status[name]; ok && string(data) != "null" && err == nil {
 			err = into(data)
-			delete(fields, name)
 		}
 	}
 	merge("conditions", func(data json.RawMessage) (err error) {
-		next.Conditions, err = mergeList(next.Conditions, data, func(c v1.PodCondition) string { return string(c.Type) })
+		next.Conditions, err = mergeList(conditions, data, func(c v1.PodCondition) string { return string(c.Type) })
 		return err
 	})
 	merge("podIPs", func(data json.RawMessage) (err error) {
-		next.PodIPs, err = mergeList(next.PodIPs, data, func(ip v1.PodIP) string { return ip.IP })
+		next.PodIPs, err = mergeList(podIPs, data, func(ip v1.PodIP) string { return ip.IP })
 		return err
 	})
 	merge("hostIPs", func(data json.RawMessage) (err error) {
-		next.HostIPs, err = mergeList(next.HostIPs, data, func(ip v1.HostIP) string { return ip.IP })
+		next.HostIPs, err = mergeList(hostIPs, data, func(ip v1.HostIP) string { return ip.IP })
 		return err
 	})
 	if err != nil {
-		return err
-	}
-	for name, data := range fields {
-		clearField(&next, name)
-		fields[name] = json.RawMessage(bytes.Replace(data, []byte(`"$patch":"replace",`), nil, 1))
-	}
-	whole, err := json.Marshal(fields)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(whole, &next); err != nil {
 		return err
 	}
 	*s = next
@@ -229,7 +228,11 @@ func mergeList[T any](list []T, patch json.RawMessage, key func(T) string) ([]T,
 // merged is an element with what a patch says of it: null takes a field away, and
 // what it leaves out stays.
 func merged[T any](old T, patch json.RawMessage) (T, error) {
-	var out T
+	out := old
+	if !bytes.Contains(patch, []byte("null")) {
+		return out, json.Unmarshal(patch, &out)
+	}
+	out = *new(T)
 	fields := map[string]json.RawMessage{}
 	whole, err := json.Marshal(old)
 	if err == nil {
@@ -250,6 +253,8 @@ func merged[T any](old T, patch json.RawMessage) (T, error) {
 // clearField that is about to be replaced, as decoding adds to lists and maps.
 func clearField(s *v1.PodStatus, name string) {
 	switch name {
+	case "conditions":
+		s.Conditions = nil
 	case "containerStatuses":
 		s.ContainerStatuses = nil
 	case "initContainerStatuses":

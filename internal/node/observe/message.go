@@ -30,6 +30,7 @@ func terminationMessage(s *runtimeapi.ContainerStatus, inst podlife.Instance) st
 	if text == "" && inst.ExitCode != 0 && policy == string(v1.TerminationMessageFallbackToLogsOnError) && s.GetLogPath() != "" {
 		text = endOfLog(s.GetLogPath())
 	}
+	text = strings.ToValidUTF8(text, "\uFFFD") // as the API would keep it
 	switch {
 	case text == "":
 		return inst.Message

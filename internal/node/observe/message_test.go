@@ -33,6 +33,7 @@ func TestTerminationMessage(t *testing.T) {
 		"file":                {path: file("said", "bye"), want: "bye"},
 		"after the runtime's": {path: file("said", "bye"), message: "oom", want: "oom: bye"},
 		"long":                {path: file("long", strings.Repeat("x", 5000)+"end"), want: strings.Repeat("x", 4093) + "end"},
+		"binary":              {path: file("binary", "a\xffb"), want: "a\uFFFDb"},
 		"empty":               {path: file("empty", ""), want: ""},
 		"log on error":        {path: file("empty", ""), policy: "FallbackToLogsOnError", code: 1, want: "first\nin parts\n"},
 		"no log on success":   {path: file("empty", ""), policy: "FallbackToLogsOnError", want: ""},

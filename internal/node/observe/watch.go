@@ -145,9 +145,11 @@ func (o *Observer) fingerprints(ctx context.Context) (map[types.UID]uint64, erro
 	return out, nil
 }
 
+// hash has the state first: what comes last is mixed least, and then two states that
+// change at once may leave the sum as it was.
 func hash(id string, state int32) uint64 {
 	h := fnv.New64a()
-	h.Write([]byte(id))
 	h.Write([]byte{byte(state)})
+	h.Write([]byte(id))
 	return h.Sum64()
 }

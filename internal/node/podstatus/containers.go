@@ -199,10 +199,23 @@ func defaultWaiting(in Input) *v1.ContainerStateWaiting {
 
 func terminated(in Input, i *podlife.Instance) *v1.ContainerStateTerminated {
 	return &v1.ContainerStateTerminated{
-		ExitCode: i.ExitCode, Reason: i.Reason, Message: i.Message,
+		ExitCode: i.ExitCode, Reason: i.Reason, Message: fitting(in.Pod, i.Message),
 		StartedAt: asSent(startOf(i)), FinishedAt: asSent(i.FinishedAt),
 		ContainerID: containerID(in, i),
 	}
+}
+
+// maxMessages is what the last words of all containers of a pod may take together,
+// in bytes: each has an equal part (the API's documentation of terminationMessagePath).
+const maxMessages = 12 << 10
+
+// fitting is the part of a message that there is room for.
+func fitting(pod *v1.Pod, message string) string {
+	part := maxMessages / max(1, len(pod.Spec.InitContainers)+len(pod.Spec.Containers)+len(pod.Spec.EphemeralContainers))
+	if len(message) <= part {
+		return message
+	}
+	return strings.ToValidUTF8(message[:part], "")
 }
 
 func containerID(in Input, i *podlife.Instance) string { return in.Runtime + "://" + i.ID }

@@ -241,3 +241,17 @@ func state(s v1.ContainerState) string {
 	}
 	return "none"
 }
+
+// All messages together have 12 KiB, an equal part for each container.
+func TestMessagesShareTheirRoom(t *testing.T) {
+	pod := &v1.Pod{Spec: v1.PodSpec{InitContainers: make([]v1.Container, 1), Containers: make([]v1.Container, 3)}}
+	if got := fitting(pod, strings.Repeat("ä", 3000)); len(got) != 3072 {
+		t.Errorf("%d bytes", len(got))
+	}
+	if got := fitting(pod, "x"+strings.Repeat("ä", 3000)); len(got) != 3071 {
+		t.Errorf("%d bytes: half a letter is none", len(got))
+	}
+	if got := fitting(pod, "short"); got != "short" {
+		t.Errorf("%q", got)
+	}
+}

@@ -231,3 +231,27 @@ func TestMirrors(t *testing.T) {
 		t.Error("a refusal is no error")
 	}
 }
+
+// FuzzManifest: no file makes the reader panic; what it takes is a pod of this node,
+// and the same pod at the next look.
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: x}]}\n---\nnull\n"))
+	f.Add([]byte(`{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"name":"b","namespace":"n"},"spec":{"volumes":[{"name":"v","secret":{"secretName":"s"}}]}}]}`))
+	f.Add([]byte("kind: ["))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		pods, err := parse(data, origin{"file", "/place"}, "Node", Rules{})
+		if err != nil {
+			return
+		}
+		again, err := parse(data, origin{"file", "/place"}, "Node", Rules{})
+		if err != nil || len(again) != len(pods) {
+			t.Fatalf("at the next look: %d pods, not %d; %v", len(again), len(pods), err)
+		}
+		for i, p := range pods {
+			if p.UID == "" || p.UID != again[i].UID || p.Namespace == "" || p.Spec.NodeName != "Node" || !strings.HasSuffix(p.Name, "-node") || reference(p) != "" {
+				t.Errorf("taken: %+v, then %+v", p, again[i])
+			}
+		}
+	})
+}

@@ -39,14 +39,15 @@ type end struct {
 	at              time.Time
 }
 
+// status shares what never changes with the configuration: readers only read.
 func (c *container) status() *runtimeapi.ContainerStatus {
-	cfg := proto.CloneOf(c.config)
+	cfg := c.config
 	st := &runtimeapi.ContainerStatus{
 		Id: c.id, Metadata: cfg.Metadata, State: c.state, CreatedAt: c.created.UnixNano(),
 		Image: cfg.Image, ImageRef: c.imageRef, ImageId: c.imageID,
 		Reason: c.reason, Message: c.message, Labels: cfg.Labels, Annotations: cfg.Annotations,
 		Mounts: cfg.Mounts, LogPath: c.logPath, StopSignal: cfg.StopSignal,
-		Resources: &runtimeapi.ContainerResources{Linux: cfg.GetLinux().GetResources()},
+		Resources: &runtimeapi.ContainerResources{Linux: proto.CloneOf(cfg.GetLinux().GetResources())},
 		User: &runtimeapi.ContainerUser{Linux: &runtimeapi.LinuxContainerUser{
 			Uid: cfg.GetLinux().GetSecurityContext().GetRunAsUser().GetValue(),
 			Gid: cfg.GetLinux().GetSecurityContext().GetRunAsGroup().GetValue(),
@@ -62,7 +63,7 @@ func (c *container) status() *runtimeapi.ContainerStatus {
 }
 
 func (c *container) summary() *runtimeapi.Container {
-	cfg := proto.CloneOf(c.config)
+	cfg := c.config
 	return &runtimeapi.Container{
 		Id: c.id, PodSandboxId: c.sandboxID, Metadata: cfg.Metadata, Image: cfg.Image,
 		ImageRef: c.imageRef, ImageId: c.imageID, State: c.state, CreatedAt: c.created.UnixNano(),

@@ -32,8 +32,9 @@ func (s *sandbox) state() runtimeapi.PodSandboxState {
 	return runtimeapi.PodSandboxState_SANDBOX_NOTREADY
 }
 
+// status shares what it has of the configuration, which never changes: readers only read.
 func (s *sandbox) status() *runtimeapi.PodSandboxStatus {
-	c := proto.CloneOf(s.config)
+	c := s.config
 	return &runtimeapi.PodSandboxStatus{
 		Id: s.id, Metadata: c.Metadata, State: s.state(), CreatedAt: s.created,
 		Network:     &runtimeapi.PodSandboxNetworkStatus{Ip: s.ip},
@@ -44,7 +45,7 @@ func (s *sandbox) status() *runtimeapi.PodSandboxStatus {
 }
 
 func (s *sandbox) summary() *runtimeapi.PodSandbox {
-	c := proto.CloneOf(s.config)
+	c := s.config
 	return &runtimeapi.PodSandbox{
 		Id: s.id, Metadata: c.Metadata, State: s.state(), CreatedAt: s.created,
 		Labels: c.Labels, Annotations: c.Annotations, RuntimeHandler: s.handler,
