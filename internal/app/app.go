@@ -74,6 +74,7 @@ type server struct {
 
 	mu        sync.Mutex
 	agent     *node.Agent // nil until made
+	pending   pending     // how to ask the scheduler
 	shutdown  *shutdown.Manager
 	ready     bool
 	keeperPID int
@@ -111,6 +112,7 @@ func (s *server) run(ctx context.Context, start starter) error {
 	components, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	control.HandleWhy(mux, s.why)
+	control.HandleRefusals(mux, s.refusals)
 	control.HandleProfiles(mux)
 	control.HandleShutdown(mux, s.shutDown)
 	components.Go(func() error { return control.Serve(ctx, s.layout.Control(), mux, s.status, stop) })

@@ -111,6 +111,7 @@ func (s *server) startControl(ctx context.Context, h *hub, components *errgroup.
 		return err
 	}
 	components.Go(func() error { return sched.Run(ctx) })
+	s.setPending(pending{sched, h.informers.Core().V1().Pods().Lister()})
 
 	objects, err := metadata.NewForConfig(h.config)
 	if err != nil {

@@ -97,6 +97,11 @@ func ask(ctx context.Context, l layout.Layout, namespace, name string) ([]*expla
 		found = append(found, askNode(ctx, api, node, namespace, name)...)
 	}
 	answers := join(pod, found)
+	if pod != nil && pod.Spec.NodeName == "" {
+		if answers[0].Nodes, err = refusing(ctx, here, namespace, name); err != nil {
+			return nil, err
+		}
+	}
 	if len(answers) == 0 {
 		return nil, fmt.Errorf("pod %s/%s is not known; one that is gone is remembered for an hour", namespace, name)
 	}
@@ -104,6 +109,15 @@ func ask(ctx context.Context, l layout.Layout, namespace, name string) ([]*expla
 		a.Find()
 	}
 	return answers, nil
+}
+
+// refusing are the nodes that would not take a pod that has none.
+func refusing(ctx context.Context, here *control.Client, namespace, name string) (nodes []explain.Node, err error) {
+	refusals, err := here.Refusals(ctx, namespace, name)
+	for _, r := range refusals {
+		nodes = append(nodes, explain.Node{Name: r.Node, Reasons: r.Reasons})
+	}
+	return nodes, err
 }
 
 // apiPod is the API's object; nil if there is none.

@@ -25,14 +25,15 @@ const ns = "default"
 // cluster is a real API server and the scheduler; nodes are objects alone.
 type cluster struct {
 	*apitest.Server
-	t *testing.T
+	t         *testing.T
+	scheduler *scheduler.Scheduler
 }
 
 func start(t *testing.T) cluster {
 	t.Helper()
 	t.Parallel()
 	s := apitest.Start(t)
-	c := cluster{s, t}
+	c := cluster{Server: s, t: t}
 	_, err := s.Client.CoreV1().ServiceAccounts(ns).Create(t.Context(), &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
 	c.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -47,6 +48,7 @@ func start(t *testing.T) cluster {
 		cancel()
 		t.Fatal(err)
 	}
+	c.scheduler = sched
 	startInformers()
 	done := make(chan error, 1)
 	go func() { done <- sched.Run(ctx) }()
@@ -67,13 +69,16 @@ func (c cluster) must(err error) {
 	}
 }
 
-func (c cluster) addNode(name, cpu string) {
+func (c cluster) addNode(name, cpu string, change ...func(*v1.Node)) {
 	c.t.Helper()
 	nodes := c.Client.CoreV1().Nodes()
 	n, err := nodes.Create(c.t.Context(), &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1.LabelHostname: name}}, Status: v1.NodeStatus{
 		Allocatable: v1.ResourceList{"cpu": resource.MustParse(cpu), "memory": resource.MustParse("1Gi"), "pods": resource.MustParse("10")}}}, metav1.CreateOptions{})
 	c.must(err)
 	n.Spec.Taints = nil // it is new, and so not ready; nobody else says that it is
+	for _, f := range change {
+		f(n)
+	}
 	_, err = nodes.Update(c.t.Context(), n, metav1.UpdateOptions{})
 	c.must(err)
 }
@@ -128,8 +133,15 @@ func TestW8PendingPodsAreExplainedAndRetried(t *testing.T) {
 	c.eventually("it says what is short", func() bool {
 		return strings.HasPrefix(c.condition("p").Message, "0/1 nodes are available: 1 Insufficient cpu.") && c.condition("p").Reason == v1.PodReasonUnschedulable
 	})
+	c.addNode("tainted", "4", func(n *v1.Node) { n.Spec.Taints = []v1.Taint{{Key: "own", Effect: v1.TaintEffectNoSchedule}} })
+	c.eventually("every node says why", func() bool {
+		return fmt.Sprint(c.scheduler.Refusals(t.Context(), c.pod("p"))) == "[{small [Insufficient cpu]} {tainted [node(s) had untolerated taint(s)]}]"
+	})
 	c.addNode("large", "4")
 	c.eventuallyOn("p", "large")
+	if got := c.scheduler.Refusals(t.Context(), c.pod("p")); len(got) != 0 {
+		t.Errorf("it has a node, and %v", got)
+	}
 
 	c.addPod("gated", "1", func(p *v1.Pod) { p.Spec.SchedulingGates = []v1.PodSchedulingGate{{Name: "example.com/gate"}} })
 	if got := c.condition("gated").Reason; got != v1.PodReasonSchedulingGated {
