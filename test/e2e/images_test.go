@@ -10,7 +10,7 @@ import (
 func testImages() (map[string]*imagetest.Built, error) {
 	all := map[string]*imagetest.Built{}
 	for name, build := range map[string]func() (*imagetest.Built, error){
-		"library/busybox:1.28": imagetest.Busybox, "library/nginx:1.14.2": imagetest.Nginx, "library/tools:1": tools,
+		"library/busybox:1.28": imagetest.Busybox, "library/nginx:1.14.2": imagetest.Nginx, "library/tools:1": tools, "library/says:1": says,
 	} {
 		img, err := build()
 		if err != nil {
@@ -44,5 +44,17 @@ func tools() (*imagetest.Built, error) {
 	return imagetest.Build(imagetest.Image{Layers: []imagetest.Layer{base, programs, suid, users}, Config: ocispec.ImageConfig{
 		Cmd: []string{"sleep", "1000"}, User: "app", StopSignal: "SIGUSR1",
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+	}})
+}
+
+// says is an image with an entrypoint, arguments, a variable and a folder of its own.
+func says() (*imagetest.Built, error) {
+	base, err := imagetest.BusyboxLayer()
+	if err != nil {
+		return nil, err
+	}
+	return imagetest.Build(imagetest.Image{Layers: []imagetest.Layer{base}, Config: ocispec.ImageConfig{
+		Entrypoint: []string{"echo", "entrypoint"}, Cmd: []string{"cmd"}, WorkingDir: "/home",
+		Env: []string{"PATH=/bin", "FROM=image", "KEPT=image"},
 	}})
 }
