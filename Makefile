@@ -72,10 +72,10 @@ critest: build ## the official tests of container runtimes: make critest [FOCUS=
 
 # FOCUS and SKIP are regular expressions; KEEP=1 leaves the cluster to the next run,
 # RERUN=1 runs only what has not passed, ANY=1 chooses among all of the suite's tests.
-conformance: build ## hold proa against the official suite; FOCUS=… SKIP=… PARALLEL=n KEEP=1 RERUN=1 ANY=1 LIST=1
+conformance: build ## hold proa against the official suite; FOCUS=… SKIP=… PARALLEL=n NODES=n KEEP=1 RERUN=1 ANY=1 LIST=1
 	@hack/setup.sh mmdebstrap bzip2
 	go -C test/conformance build -o $(CURDIR)/bin/conformance .
-	@bin/conformance -root $(CURDIR) -focus '$(value FOCUS)' -skip '$(value SKIP)' $(if $(PARALLEL),-parallel $(PARALLEL)) $(if $(LIMIT),-limit $(LIMIT)) \
+	@bin/conformance -root $(CURDIR) -focus '$(value FOCUS)' -skip '$(value SKIP)' $(if $(PARALLEL),-parallel $(PARALLEL)) $(if $(NODES),-nodes $(NODES)) $(if $(LIMIT),-limit $(LIMIT)) \
 		$(if $(KEEP),-keep) $(if $(RERUN),-rerun) $(if $(ANY),-any) $(if $(LIST),-list)
 
 generate: ## make the generated files anew

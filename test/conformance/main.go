@@ -42,6 +42,7 @@ type config struct {
 	state     string // folder of the cluster and of the runs
 	cache     string
 	parallel  int
+	nodes     int
 	limit     time.Duration
 	keep      bool
 	rerun     bool
@@ -59,6 +60,7 @@ func parse(args []string) (config, error) {
 	f.StringVar(&c.selection.Skip, "skip", "", "and don't match this one")
 	f.BoolVar(&c.selection.Any, "any", false, "choose among all of the suite's tests, not just the conformance tests")
 	f.IntVar(&c.parallel, "parallel", 4, "tests at a time; most of a test's time is waiting")
+	f.IntVar(&c.nodes, "nodes", 2, "nodes of the cluster, one or two; some tests need two")
 	f.DurationVar(&c.limit, "limit", 15*time.Minute, "the longest that one test may take")
 	f.BoolVar(&c.keep, "keep", false, "use the cluster of the last run, and leave it running")
 	f.BoolVar(&c.rerun, "rerun", false, "keep what passed the last time and run the rest again")
@@ -74,6 +76,9 @@ func parse(args []string) (config, error) {
 	}
 	if c.parallel < 1 {
 		return c, fmt.Errorf("-parallel %d: want at least 1", c.parallel)
+	}
+	if c.nodes != 1 && c.nodes != 2 {
+		return c, fmt.Errorf("-nodes %d: want 1 or 2", c.nodes)
 	}
 	if c.root, err = filepath.Abs(c.root); err != nil {
 		return c, err

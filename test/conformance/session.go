@@ -93,7 +93,7 @@ func (c config) judge(ctx context.Context, made assets.Assets, specs []suite.Spe
 	if len(open) == 0 {
 		return nil
 	}
-	proa := cluster.Cluster{Binary: filepath.Join(c.root, "bin", "proa"), Data: filepath.Join(c.state, "cluster"), Log: os.Stderr}
+	proa := cluster.Cluster{Binary: filepath.Join(c.root, "bin", "proa"), Data: filepath.Join(c.state, "cluster"), Two: c.nodes == 2, Log: os.Stderr}
 	version, err := proa.Version(ctx)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type State struct {
 
 	RuntimeName, RuntimeVersion string
 	Handlers                    []v1.NodeRuntimeHandler
+	Features                    *v1.NodeFeatures
 	Images                      []v1.ContainerImage
 }
 
@@ -74,6 +75,7 @@ func Desired(cfg Config, m Machine, s State) *v1.Node {
 		},
 		Images:          s.Images,
 		RuntimeHandlers: s.Handlers,
+		Features:        s.Features,
 	}
 	return node
 }
@@ -193,6 +195,7 @@ func Merge(existing, desired *v1.Node, now time.Time) *v1.Node {
 	status.NodeInfo = desired.Status.NodeInfo
 	status.Images = desired.Status.Images
 	status.RuntimeHandlers = desired.Status.RuntimeHandlers
+	status.Features = desired.Status.Features
 	for _, c := range desired.Status.Conditions {
 		status.Conditions = setCondition(status.Conditions, c, metav1.NewTime(now))
 	}

@@ -252,6 +252,8 @@ func (r *Registrar) look(ctx context.Context) {
 	}
 	if status != nil {
 		r.state.Handlers = runtimeHandlers(status.GetRuntimeHandlers())
+		strict := status.GetFeatures().GetSupplementalGroupsPolicy()
+		r.state.Features = &v1.NodeFeatures{SupplementalGroupsPolicy: &strict}
 	}
 	if images != nil {
 		r.state.Images = images

@@ -19,9 +19,10 @@ func (f *fakeRuntime) Version(context.Context, *runtimeapi.VersionRequest) (*run
 }
 
 func (f *fakeRuntime) Status(context.Context, *runtimeapi.StatusRequest) (*runtimeapi.StatusResponse, error) {
-	return &runtimeapi.StatusResponse{Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{
-		{Type: runtimeapi.RuntimeReady, Status: true}, {Type: runtimeapi.NetworkReady, Status: f.ready.Load()},
-	}}}, nil
+	return &runtimeapi.StatusResponse{Features: &runtimeapi.RuntimeFeatures{SupplementalGroupsPolicy: true},
+		Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{
+			{Type: runtimeapi.RuntimeReady, Status: true}, {Type: runtimeapi.NetworkReady, Status: f.ready.Load()},
+		}}}, nil
 }
 
 // start runs a registrar until the test ends.
@@ -68,7 +69,10 @@ func TestNodeBecomesReadyWithItsRuntime(t *testing.T) {
 	}
 	runtime.ready.Store(true)
 	r.Nudge()
-	eventually(t, client, "ready", isReady)
+	node = eventually(t, client, "ready", isReady)
+	if f := node.Status.Features; f == nil || f.SupplementalGroupsPolicy == nil || !*f.SupplementalGroupsPolicy {
+		t.Errorf("features of the runtime: %+v", f)
+	}
 	<-r.Ready()
 	r.SetPressure(Pressure{Memory: true})
 	eventually(t, client, "pressure", func(n *v1.Node) bool {

@@ -42,12 +42,14 @@ func recipes(programs, source string) []recipe {
 		program("agnhost", "agnhost"), {path: "agnhost-2", link: "agnhost"}, {path: "uploads/"},
 		ours("agnhost/porter/localhost.crt", "localhost.crt"), ours("agnhost/porter/localhost.key", "localhost.key"),
 	}
+	// A test of image volumes looks up there what upstream's image is made of.
+	madeOf := file{path: "etc/os-release", mode: 0o644, body: "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux, in place of Alpine Linux\"\nID=debian\n"}
 	runsAgnhost := v1.Config{Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}, Env: []string{defaultPath},
 		ExposedPorts: map[string]struct{}{"80": {}, "8080": {}, "8081": {}, "9376": {}, "5000": {}}}
 	serves := runsAgnhost
 	serves.Cmd = []string{"test-webserver"}
 	shows := func(name string) []file {
-		return append(agnhost[:len(agnhost):len(agnhost)], ours(name+"/html/"+name+".jpg", name+".jpg"), ours(name+"/html/data.json", "data.json"))
+		return append(agnhost[:len(agnhost):len(agnhost)], ours(name+"/html/"+name+".jpg", name+".jpg"), ours(name+"/html/data.json", "data.json"), madeOf)
 	}
 	shell := v1.Config{Cmd: []string{"sh"}, Env: []string{defaultPath}}
 	runs := func(command ...string) v1.Config { return v1.Config{Entrypoint: command, Env: []string{defaultPath}} }

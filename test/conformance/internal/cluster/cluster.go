@@ -21,6 +21,7 @@ import (
 type Cluster struct {
 	Binary string // bin/proa
 	Data   string
+	Two    bool // nodes instead of one
 	Log    io.Writer
 }
 
@@ -66,6 +67,9 @@ func (c Cluster) Up(ctx context.Context, keep bool) error {
 		found = false
 	case found && c.outdated():
 		fmt.Fprintln(c.Log, "bin/proa is newer than the cluster: starting it again …")
+		if err := c.second().down(ctx); err != nil {
+			return err
+		}
 		if _, err := c.proa(ctx, "down", "--data-dir", c.Data); err != nil {
 			return err
 		}
@@ -81,6 +85,11 @@ func (c Cluster) Up(ctx context.Context, keep bool) error {
 	if _, err := c.proa(ctx, args...); err != nil {
 		return err
 	}
+	if c.Two {
+		if err := c.second().up(ctx); err != nil {
+			return err
+		}
+	}
 	return c.stamp("binary", c.identity())
 }
 
@@ -93,27 +102,49 @@ func (c Cluster) Import(ctx context.Context, layout string) error {
 	if _, err := c.proa(ctx, "image", "import", layout, "--data-dir", c.Data); err != nil {
 		return err
 	}
+	if c.Two {
+		if err := c.second().proa(ctx, "image", "import", layout); err != nil {
+			return err
+		}
+	}
 	return c.stamp("images", layout)
 }
 
 // PullFrom makes the registry at a port of this machine stand for all others.
 func (c Cluster) PullFrom(port int) error {
-	config := fmt.Sprintf("registries:\n  \"*\":\n    mirrors: [\"http://127.0.0.1:%d\"]\n    mirrorOnly: true\n", port)
-	return os.WriteFile(filepath.Join(c.Data, "registries.yaml"), []byte(config), 0o600)
+	if c.Two {
+		s := c.second()
+		if err := pullFrom(s.data, s.host.String(), port); err != nil {
+			return err
+		}
+	}
+	return pullFrom(c.Data, "127.0.0.1", port)
+}
+
+func pullFrom(data, host string, port int) error {
+	config := fmt.Sprintf("registries:\n  \"*\":\n    mirrors: [\"http://%s:%d\"]\n    mirrorOnly: true\n", host, port)
+	return os.WriteFile(filepath.Join(data, "registries.yaml"), []byte(config), 0o600)
 }
 
 // Purge ends the cluster and removes all of it.
 func (c Cluster) Purge(ctx context.Context) error {
+	if err := c.second().purge(ctx); err != nil {
+		return err
+	}
 	_, err := c.proa(ctx, "down", "--purge", "--data-dir", c.Data)
 	return err
 }
 
 func (c Cluster) proa(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, c.Binary, args...)
+	return output(exec.CommandContext(ctx, c.Binary, args...))
+}
+
+// output of a command on both outputs; an error tells it too.
+func output(cmd *exec.Cmd) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("proa %s: %w\n%s", strings.Join(args, " "), err, out.String())
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
 	}
 	return out.String(), nil
 }
