@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func plan(v view, all []*storagev1.VolumeAttachment) (d decision) {
 		d.attach = append(d.attach, attachment(name, w.volume, v.name))
 	}
 	for _, a := range v.attachments {
-		if _, wanted := v.wants[a.Name]; wanted || a.DeletionTimestamp != nil {
+		if _, wanted := v.wants[a.Name]; wanted || a.DeletionTimestamp != nil || !ourName.MatchString(a.Name) {
 			continue
 		}
 		if in := v.releasedIn(a); in > 0 {
@@ -157,6 +158,10 @@ func attachment(name string, volume *v1.PersistentVolume, node string) *storagev
 func nameOf(volume *v1.PersistentVolume, node string) string {
 	return fmt.Sprintf("csi-%x", sha256.Sum256([]byte(volume.Spec.CSI.VolumeHandle+volume.Spec.CSI.Driver+node)))
 }
+
+// ourName is the form of the names that nameOf gives. An attachment with another
+// name is somebody else's, who knows why it is there.
+var ourName = regexp.MustCompile(`^csi-[0-9a-f]{64}$`)
 
 // inNodes is the name of a volume in the status of nodes.
 func inNodes(volume *v1.PersistentVolume) v1.UniqueVolumeName {
