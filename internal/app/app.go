@@ -206,8 +206,8 @@ func (s *server) prepare(ctx context.Context) error {
 
 // etcdConfig is the embedded one, unless the user named a cluster outside.
 func (s *server) etcdConfig() (etcd.Config, error) {
-	outside := s.config.Etcd
-	if len(outside.Endpoints) == 0 {
+	outside := s.cluster.Etcd
+	if outside == nil {
 		return etcd.Config{Dir: s.layout.Etcd()}, nil
 	}
 	c := etcd.Config{Endpoints: outside.Endpoints}

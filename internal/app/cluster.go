@@ -1,12 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -28,6 +30,8 @@ type cluster struct {
 	Node    string         `json:"node"`
 	APIPort int            `json:"apiPort,omitempty"`
 	Ranges  network.Ranges `json:"ranges"`
+	// Etcd is the cluster's that keeps the state; nil is our own.
+	Etcd *cli.EtcdConfig `json:"etcd,omitempty"`
 	// Of a node whose control plane is elsewhere: its URL, and the node's share of
 	// the cluster's pod range. Ranges are what the server says.
 	Server string       `json:"server,omitempty"`
@@ -42,7 +46,7 @@ func loadCluster(path string, want cli.ServerConfig) (cluster, error) {
 		node, err := nodeName(want.Node.Name)
 		return cluster{Node: node, Server: want.Join.Server}, err // kept once the server has taken us
 	case errors.Is(err, fs.ErrNotExist):
-		return makeCluster(path, want.APIPort, want.Node.Name)
+		return makeCluster(path, want)
 	}
 	if err != nil {
 		return cluster{}, fmt.Errorf("read cluster: %w", err)
@@ -70,24 +74,31 @@ func (c cluster) follow(path string, want cli.ServerConfig) (cluster, error) {
 	case want.APIPort != 0:
 		c.APIPort = want.APIPort
 	}
-	if c == before {
+	if len(want.Etcd.Endpoints) > 0 {
+		if _, err := os.Stat(want.Layout.Etcd()); err == nil {
+			return cluster{}, fmt.Errorf("--etcd-servers: the cluster's state is in its own etcd, in %s, and would be left behind there", want.Layout.Etcd())
+		}
+		c.Etcd = &want.Etcd
+	}
+	if reflect.DeepEqual(c, before) {
 		return c, nil
 	}
 	return c, c.save(path)
 }
 
-func makeCluster(path string, apiPort int, node string) (cluster, error) {
+func makeCluster(path string, want cli.ServerConfig) (cluster, error) {
 	ranges, err := network.FreeRanges()
 	if err != nil {
 		return cluster{}, err
 	}
-	if node, err = nodeName(node); err != nil {
+	node, err := nodeName(want.Node.Name)
+	if err != nil {
 		return cluster{}, err
 	}
-	if apiPort == 0 {
-		apiPort = defaultAPIPort
+	c := cluster{Node: node, APIPort: cmp.Or(want.APIPort, defaultAPIPort), Ranges: ranges}
+	if len(want.Etcd.Endpoints) > 0 {
+		c.Etcd = &want.Etcd
 	}
-	c := cluster{Node: node, APIPort: apiPort, Ranges: ranges}
 	return c, c.save(path)
 }
 

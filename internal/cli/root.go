@@ -36,10 +36,13 @@ type ServerConfig struct {
 	Ready func()
 }
 
-// EtcdConfig names an etcd cluster outside; no endpoints = embedded.
+// EtcdConfig names an etcd cluster outside; no endpoints = the one used before, or
+// embedded. Files are named by absolute paths.
 type EtcdConfig struct {
-	Endpoints                 []string
-	CAFile, CertFile, KeyFile string
+	Endpoints []string `json:"endpoints"`
+	CAFile    string   `json:"caFile,omitempty"`
+	CertFile  string   `json:"certFile,omitempty"`
+	KeyFile   string   `json:"keyFile,omitempty"`
 }
 
 // JoinConfig names a control plane elsewhere. Token and hash are needed once.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,8 +15,11 @@ import (
 )
 
 // progressFD is where `proa up` reads how its server gets on: a line a stage,
-// then "ready" or "error: …".
-const progressEnv = "PROA_PROGRESS_FD"
+// then "ready" or "error: …". A message of several lines has lineBreak between them.
+const (
+	progressEnv = "PROA_PROGRESS_FD"
+	lineBreak   = "\x1e" // ASCII's record separator
+)
 
 func newServer(where locate, run func(context.Context, ServerConfig) error) *cobra.Command {
 	var c ServerConfig
@@ -39,7 +44,7 @@ func foreground(ctx context.Context, where locate, c *ServerConfig, run func(con
 	c.Progress = func(stage string) { report("stage: " + stage) }
 	c.Ready = func() { report("ready") }
 	if err := run(ctx, *c); err != nil {
-		report("error: " + err.Error())
+		report("error: " + strings.ReplaceAll(err.Error(), "\n", lineBreak))
 		return err
 	}
 	return nil
@@ -49,24 +54,43 @@ func foreground(ctx context.Context, where locate, c *ServerConfig, run func(con
 func serverFlags(cmd *cobra.Command, c *ServerConfig) {
 	f := cmd.Flags()
 	f.IntVar(&c.APIPort, "api-port", 0, "port of the API server (default: the one used before, or 6443)")
-	f.StringVar(&c.Kubeconfig, "kubeconfig", "", "also write the administrator's kubeconfig here")
+	f.Var((*file)(&c.Kubeconfig), "kubeconfig", "also write the administrator's kubeconfig here")
 	f.StringSliceVar(&c.Etcd.Endpoints, "etcd-servers", nil, "URLs of an etcd cluster outside (default: etcd is built in)")
-	f.StringVar(&c.Etcd.CAFile, "etcd-cafile", "", "certificate authority of --etcd-servers")
-	f.StringVar(&c.Etcd.CertFile, "etcd-certfile", "", "client certificate for --etcd-servers")
-	f.StringVar(&c.Etcd.KeyFile, "etcd-keyfile", "", "client key for --etcd-servers")
-	f.StringVar(&c.Encryption, "encryption-provider-config", "", "EncryptionConfiguration file of what is stored (default: encryption.yaml in the data folder, if it is there)")
+	f.Var((*file)(&c.Etcd.CAFile), "etcd-cafile", "certificate authority of --etcd-servers")
+	f.Var((*file)(&c.Etcd.CertFile), "etcd-certfile", "client certificate for --etcd-servers")
+	f.Var((*file)(&c.Etcd.KeyFile), "etcd-keyfile", "client key for --etcd-servers")
+	f.Var((*file)(&c.Encryption), "encryption-provider-config", "EncryptionConfiguration file of what is stored (default: encryption.yaml in the data folder, if it is there)")
 	auditFlags(f, &c.Audit)
 	nodeFlags(f, c)
 }
 
+// file is a flag that names a file, or "-". It becomes an absolute path at once: the
+// server does not run in the folder of who starts it.
+type file string
+
+var _ pflag.Value = (*file)(nil)
+
+func (f *file) String() string { return string(*f) }
+func (f *file) Type() string   { return "file" }
+
+func (f *file) Set(path string) error {
+	if path == "" || path == "-" {
+		*f = file(path)
+		return nil
+	}
+	abs, err := filepath.Abs(path)
+	*f = file(abs)
+	return err
+}
+
 // auditFlags have the stock API server's names.
 func auditFlags(f *pflag.FlagSet, c *AuditConfig) {
-	f.StringVar(&c.PolicyFile, "audit-policy-file", "", "file that says which requests to the API are audited (default: audit-policy.yaml in the data folder, if it is there)")
-	f.StringVar(&c.LogFile, "audit-log-path", "", "where audited requests are written (default: log/audit.log in the data folder, unless there is a webhook)")
+	f.Var((*file)(&c.PolicyFile), "audit-policy-file", "file that says which requests to the API are audited (default: audit-policy.yaml in the data folder, if it is there)")
+	f.Var((*file)(&c.LogFile), "audit-log-path", "where audited requests are written (default: log/audit.log in the data folder, unless there is a webhook)")
 	f.IntVar(&c.LogDays, "audit-log-maxage", 0, "days that old audit logs are kept (default: for ever)")
 	f.IntVar(&c.LogBackups, "audit-log-maxbackup", 0, "how many old audit logs are kept (default: all)")
 	f.IntVar(&c.LogMiB, "audit-log-maxsize", 100, "MiB at which a new audit log is begun; 0: never")
-	f.StringVar(&c.WebhookFile, "audit-webhook-config-file", "", "kubeconfig of a server that audited requests are sent to")
+	f.Var((*file)(&c.WebhookFile), "audit-webhook-config-file", "kubeconfig of a server that audited requests are sent to")
 }
 
 // nodeFlags say what a node is like.
@@ -74,9 +98,9 @@ func nodeFlags(f *pflag.FlagSet, server *ServerConfig) {
 	c := &server.Node
 	f.StringVar(&server.CRISocket, "container-runtime-endpoint", "", "CRI socket of another runtime, like unix:///run/containerd/containerd.sock")
 	f.TextVar(&server.NodeIP, "node-ip", netip.Addr{}, "IPv4 address at which other machines reach this one (default: the one that leads to the server)")
-	f.StringVar(&c.File, "config", "", "KubeletConfiguration file of the node (default: kubelet.yaml in the data folder, if it is there)")
+	f.Var((*file)(&c.File), "config", "KubeletConfiguration file of the node (default: kubelet.yaml in the data folder, if it is there)")
 	f.StringVar(&c.Name, "node-name", "", "name of a new node (default: the host's)")
-	f.StringVar(&c.ManifestPath, "pod-manifest-path", "", "folder, or file, of static pods (default /etc/kubernetes/manifests)")
+	f.Var((*file)(&c.ManifestPath), "pod-manifest-path", "folder, or file, of static pods (default /etc/kubernetes/manifests)")
 	f.StringVar(&c.ManifestURL, "manifest-url", "", "URL of static pods' manifests")
 	f.StringSliceVar(&c.ManifestURLHeaders, "manifest-url-header", nil, "header, as name:value, for --manifest-url")
 	f.IntVar(&c.MaxPods, "max-pods", 0, "how many pods the node takes (default 110)")

@@ -1,6 +1,12 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -19,12 +25,48 @@ func TestTheServerIsToldWhatUpWasTold(t *testing.T) {
 	}}
 	serverFlags(up, &c)
 	root.AddCommand(up)
-	root.SetArgs([]string{"up", "--data-dir", "data", "--api-port", "7000", "--node-labels", "a=b,c=d", "--etcd-servers=https://e1", "--etcd-servers", "https://e2"})
+	root.SetArgs([]string{"up", "--data-dir", "data", "--api-port", "7000", "--node-labels", "a=b,c=d", "--etcd-servers=https://e1", "--etcd-servers", "https://e2", "--etcd-cafile", "/elsewhere/../ca.crt"})
 	if err := root.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"server", "--data-dir", "/abs/data", "--api-port=7000", "--etcd-servers=https://e1", "--etcd-servers=https://e2", "--node-labels=a=b", "--node-labels=c=d"}
+	want := []string{"server", "--data-dir", "/abs/data", "--api-port=7000", "--etcd-cafile=/ca.crt", "--etcd-servers=https://e1", "--etcd-servers=https://e2", "--node-labels=a=b", "--node-labels=c=d"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The server runs in another folder than who starts it.
+func TestFilesBecomeAbsolute(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{"": "", "-": "-", "/a/b": "/a/b", "ca.crt": filepath.Join(here, "ca.crt"), "./x/../y": filepath.Join(here, "y")} {
+		var f file
+		if err := f.Set(in); err != nil || f.String() != want {
+			t.Errorf("%q became %q, %v", in, f, err)
+		}
+	}
+}
+
+// What a server tells of its end arrives whole, also in several lines.
+func TestAServersReasonArrivesWhole(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	t.Setenv(progressEnv, fmt.Sprint(w.Fd()))
+	reason := errors.New("first\nsecond")
+	where := func() (layout.Layout, error) { return layout.Layout{}, nil }
+	go func() {
+		defer w.Close()
+		_ = foreground(t.Context(), where, &ServerConfig{}, func(_ context.Context, c ServerConfig) error {
+			c.Progress("Starting")
+			return reason
+		})
+	}()
+	if got := follow(io.Discard, r); got == nil || got.Error() != reason.Error() {
+		t.Errorf("got %q", got)
 	}
 }

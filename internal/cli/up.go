@@ -159,7 +159,7 @@ func follow(progress io.Writer, r io.Reader) error {
 				return nil
 			}
 			if reason, failed := strings.CutPrefix(line, "error: "); failed {
-				return errors.New(reason)
+				return errors.New(strings.ReplaceAll(reason, lineBreak, "\n"))
 			}
 			stage = strings.TrimPrefix(line, "stage: ")
 			slow.Reset(quiet)

@@ -2,9 +2,13 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -77,9 +81,44 @@ func connect(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("etcd %v: %w", c.Endpoints, err)
 	}
 	s := &Store{client: client, close: client.Close}
-	if err := s.Health(ctx); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.Health(bounded); err != nil {
+		if why := whyNot(ctx, c); why != nil {
+			err = why
+		}
 		client.Close()
 		return nil, fmt.Errorf("etcd %v does not answer: %w", c.Endpoints, err)
 	}
 	return s, nil
+}
+
+const (
+	// patience with a cluster outside: it may be starting, or electing, just now.
+	patience = 20 * time.Second
+	// askPatience is for its members, that are asked what is wrong.
+	askPatience = 5 * time.Second
+)
+
+// whyNot asks each member for its health: the client goes on trying in silence, and
+// keeps what it meets to itself.
+func whyNot(ctx context.Context, c Config) error {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: c.TLS, DisableKeepAlives: true}}
+	var reasons []error
+	for _, e := range c.Endpoints {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(e, "/")+"/health", nil)
+		if err == nil {
+			var resp *http.Response
+			if resp, err = client.Do(req); err == nil {
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					err = fmt.Errorf("%s: not healthy: %s", e, resp.Status)
+				}
+			}
+		}
+		reasons = append(reasons, err)
+	}
+	return errors.Join(reasons...)
 }
