@@ -152,7 +152,7 @@ func (s *simulation) run() {
 	defer os.RemoveAll(s.dir)
 	defer func() { s.end() }()
 	s.start()
-	for range 2 + s.rnd.IntN(5) {
+	for range 2 + s.rnd.IntN(4) {
 		s.step()
 		s.pass(time.Duration(s.rnd.IntN(5000)) * time.Millisecond)
 	}

@@ -90,12 +90,13 @@ func TestWhy(t *testing.T) {
 			Pod: pod(t, `{spec: {nodeName: vm, containers: [{name: app, readinessProbe: {httpGet: {path: /healthz, port: 8080}, successThreshold: 2}}]},
 				status: {phase: Running, containerStatuses: [{name: app, started: true, state: {running: {startedAt: `+since+`}}}]}}`),
 			Explanation: &control.Explanation{Phase: "Running", Probes: []control.Probe{{Container: "app", Kind: "Readiness", Verdict: "Failure", Run: 7, Threshold: 3,
-				Output: "HTTP probe failed with statuscode: 503", At: ago(4 * time.Second)}}},
+				Output: "HTTP probe failed with statuscode: 503", At: ago(4 * time.Second)}},
+				Spans: []control.Span{{Lane: "app", Kind: "ready", ID: "1", From: ago(170 * time.Second), To: ago(90 * time.Second)}, {Lane: "other", Kind: "ready", ID: "2", From: ago(170 * time.Second), To: ago(time.Second)}}},
 		}},
 		{name: "a startup probe that has not passed", answer: Answer{
 			Pod: pod(t, `{spec: {nodeName: vm, containers: [{name: app, startupProbe: {exec: {command: [cat, /up]}}, readinessProbe: {tcpSocket: {port: web}}}]},
 				status: {phase: Running, containerStatuses: [{name: app, started: false, state: {running: {startedAt: `+since+`}}}]}}`),
-			Explanation: &control.Explanation{Phase: "Running", Probes: []control.Probe{{Container: "app", Kind: "Startup", Run: 1, Threshold: 30, Output: "cat: can't open '/up'", At: ago(time.Second)}}},
+			Explanation: &control.Explanation{Phase: "Running", Probes: []control.Probe{{Container: "app", Kind: "Startup", Run: 1, Threshold: 30, Output: "cat: can't open '/up'\n", At: ago(time.Second)}}},
 		}},
 		{name: "a readiness gate", answer: Answer{
 			Pod: pod(t, `{spec: {nodeName: vm, containers: [{name: app}]}, status: {phase: Running, conditions: [{type: Ready, status: "False", reason: ReadinessGatesNotReady,

@@ -179,11 +179,16 @@ func probed(s v1.ContainerStatus, kind string, probe *v1.Probe, e *control.Expla
 	if e == nil {
 		return f
 	}
+	for _, span := range e.Spans {
+		if span.Lane == s.Name && span.Kind == "ready" && span.To.After(f.Since) {
+			f.Since = span.To // it was ready before
+		}
+	}
 	for _, p := range e.Probes {
 		if p.Container != s.Name || p.Kind != kind {
 			continue
 		}
-		f.Since = p.At
+		p.Output = strings.TrimSpace(p.Output)
 		switch p.Verdict {
 		case "Failure":
 			f.Because = fmt.Sprintf("its %s probe failed (%d in a row, %d are enough): %s", strings.ToLower(kind), p.Run, p.Threshold, p.Output)
