@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -214,4 +215,96 @@ func newServer(t *testing.T, h http.Handler) string {
 	server := httptest.NewServer(h)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	return server.URL
+}
+
+// process finds the one whose command line begins with these words.
+func process(s *session, words ...string) (pid int) {
+	s.Helper()
+	s.until(strings.Join(words, " ")+" runs", func() bool {
+		paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, p := range paths {
+			if data, _ := os.ReadFile(p); strings.HasPrefix(string(data), strings.Join(words, "\x00")) {
+				pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(p)))
+				return true
+			}
+		}
+		return false
+	})
+	return pid
+}
+
+// Processes of pods are killed by the host, pause among them, at the start, in the
+// midst and at the end of their pods' lives.
+func TestKilledProcessesOfPods(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	n := 0
+	sleep := func() string { // a process that can be told by its number
+		n++
+		return fmt.Sprintf("    image: busybox:1.28\n    command: [sleep, \"9000%02d\"]\n", n)
+	}
+	pod := func(name, init, more string) string {
+		out := "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", namespace: NAMESPACE}\nspec:\n" + more
+		if init != "" {
+			out += "  initContainers:\n  - name: i\n" + init
+		}
+		return out + "  containers:\n  - name: c\n" + sleep()
+	}
+	const short, long = "  terminationGracePeriodSeconds: 1\n", "  terminationGracePeriodSeconds: 600\n"
+	hook := "    lifecycle: {postStart: {exec: {command: [sleep, \"600\"]}}}\n"
+	s.apply(pod("runs", "", long) + // 1
+		pod("inits", sleep(), long) + // 2, 3
+		pod("hooks", "", long) + hook + // 4
+		pod("ends", "", long) + // 5
+		pod("pause-inits", sleep(), short) + // 6, 7
+		pod("pause-never", "", short+"  restartPolicy: Never\n") + // 8
+		pod("pause-ends", "", "  terminationGracePeriodSeconds: 5\n")) // 9
+	killed := func(number string, pause bool) {
+		t.Helper()
+		pid := process(s, "sleep", "9000"+number)
+		if pause {
+			link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid = pauseOf(t, link)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restarted := func(name string, code int32, list func(*v1.Pod) []v1.ContainerStatus) {
+		t.Helper()
+		s.await(name, "was restarted", func(p *v1.Pod) bool {
+			all := list(p)
+			if len(all) != 1 || all[0].RestartCount != 1 {
+				return false
+			}
+			last := all[0].LastTerminationState.Terminated
+			return last != nil && last.ExitCode == code
+		})
+	}
+	mains := func(p *v1.Pod) []v1.ContainerStatus { return p.Status.ContainerStatuses }
+	inits := func(p *v1.Pod) []v1.ContainerStatus { return p.Status.InitContainerStatuses }
+	for _, name := range []string{"runs", "ends", "pause-never", "pause-ends"} {
+		s.ready(name)
+	}
+	s.kubectl("delete", "pod", "ends", "pause-ends", "--wait=false")
+	for _, number := range []string{"01", "02", "04", "05"} {
+		killed(number, false)
+	}
+	for _, number := range []string{"06", "08", "09"} {
+		killed(number, true)
+	}
+	restarted("runs", 137, mains)
+	restarted("inits", 137, inits)
+	restarted("hooks", 137, mains)
+	restarted("pause-inits", 137, inits)
+	if p := s.ended("pause-never"); p.Status.Phase != v1.PodFailed || mains(p)[0].State.Terminated.ExitCode != 137 {
+		t.Errorf("pause-never: %v", p.Status)
+	}
+	s.gone("ends")
+	s.gone("pause-ends")
+	s.kubectl("delete", "pods", "--all", "--grace-period=0", "--force")
+	s.until("no process is left", func() bool { return !running("sleep\x009000") })
 }
