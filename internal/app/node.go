@@ -254,7 +254,7 @@ func (p *nodeParts) makeHTTP() (*httpapi.Server, error) {
 		Pods:         p.agent,
 		Runtime:      p.runtime,
 		Stats:        p.stats.Summary,
-		Metrics:      map[string]http.Handler{"/resource": p.stats.Resource(), "/cadvisor": p.stats.CAdvisor()},
+		Metrics:      map[string]http.Handler{"": p.stats.Agent(), "/resource": p.stats.Resource(), "/cadvisor": p.stats.CAdvisor()},
 		Configz:      p.settings.Configuration,
 		Explain:      explain,
 		NodeLogs:     p.layout.Logs(),

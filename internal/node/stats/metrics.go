@@ -75,6 +75,20 @@ func (x *exposition) gauge(name, help string, l labels, value *uint64, at metav1
 	}
 }
 
+// agentMetrics are those names of the agent's own /metrics that tell of the node and what runs on it.
+func agentMetrics(x *exposition, s *statsapi.Summary) {
+	if s == nil {
+		return
+	}
+	containers := 0
+	for i := range s.Pods {
+		containers += len(s.Pods[i].Containers)
+	}
+	x.add("kubelet_node_name", "gauge", "The node's name. The count is always 1.", labels{"node": s.Node.NodeName}, 1, metav1.Time{})
+	x.add("kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox", nil, float64(len(s.Pods)), metav1.Time{})
+	x.add("kubelet_running_containers", "gauge", "Number of containers currently running", labels{"container_state": "running"}, float64(containers), metav1.Time{})
+}
+
 // resourceMetrics are the names of /metrics/resource; nil is a summary that failed.
 func resourceMetrics(x *exposition, s *statsapi.Summary) {
 	failed := 0.0

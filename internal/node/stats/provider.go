@@ -189,6 +189,9 @@ func MeasurePod(podsDir, logsDir string, pod *v1.Pod) PodDisk {
 	return out
 }
 
+// Agent serves /metrics.
+func (p *Provider) Agent() http.Handler { return p.metrics(agentMetrics) }
+
 // Resource serves /metrics/resource, which metrics-server reads.
 func (p *Provider) Resource() http.Handler { return p.metrics(resourceMetrics) }
 

@@ -3,6 +3,7 @@ package stats
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -144,15 +145,13 @@ func TestRate(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	page := func(p *Provider, path string) string {
 		w := httptest.NewRecorder()
-		if path == "resource" {
-			p.Resource().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-		} else {
-			p.CAdvisor().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-		}
+		handler := map[string]http.Handler{"": p.Agent(), "resource": p.Resource(), "cadvisor": p.CAdvisor()}[path]
+		handler.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 		return w.Body.String()
 	}
 	p := newProvider(t, fakeRuntime{})
 	for path, lines := range map[string][]string{
+		"": {"kubelet_running_pods 1", `kubelet_running_containers{container_state="running"} 1`},
 		"resource": {
 			"# TYPE container_cpu_usage_seconds_total counter",
 			`container_cpu_usage_seconds_total{container="c",namespace="ns",pod="p"} 2.5 1000`,
