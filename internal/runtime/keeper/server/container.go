@@ -374,6 +374,13 @@ func (s *Server) containerEnded(c *containerEntry, exit process.Exit) {
 	}
 	s.containerEvent(c.id, keeper.EventExited)
 	s.unpark(c)
+	// Not kept until the container is removed: cgroup v1 gives a pod no quota below
+	// that of a child, be it empty.
+	if cg := record.Status.Cgroup; cg != "" {
+		if err := s.cgroups.Remove(cg); err != nil {
+			s.cfg.Log.Warn("remove the cgroup of an ended container", "container", c.id, "err", err)
+		}
+	}
 }
 
 // unpark lets go of what pause holds for the container.

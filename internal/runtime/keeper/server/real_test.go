@@ -470,6 +470,28 @@ func TestCPUQuotaIsSetAndUpdated(t *testing.T) {
 	}
 }
 
+// Its limits would bound its pod's as long as it is there.
+func TestAnEndedContainerHasNoCgroup(t *testing.T) {
+	k := keepertest.Start(t)
+	sb := k.Sandbox(t)
+	r := run(t, k, sb, "c", "exit 3")
+	if st := wait(t, k, r.ID); st.ExitCode != 3 {
+		t.Fatalf("%+v", st)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left, err := filepath.Glob("/sys/fs/cgroup/*" + k.Cgroup + "/" + r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat("/sys/fs/cgroup" + k.Cgroup + "/" + r.ID); len(left) == 0 && err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("left: %v", left)
+		}
+	}
+}
+
 func TestStartErrorsAreFitForAUser(t *testing.T) {
 	k := keepertest.Start(t)
 	sb := k.Sandbox(t)
