@@ -35,6 +35,9 @@ func Clean(ctx context.Context, l layout.Layout, purge bool) error {
 		}
 		defer unlock()
 	}
+	if err := endOutside(ctx, l); err != nil {
+		slog.Warn("Pods stay known to the container runtime", "err", err)
+	}
 	if err := endKeeper(ctx, l); err != nil {
 		slog.Warn("The keeper did not end in order; its processes are ended one by one", "err", err)
 	}

@@ -32,6 +32,8 @@ type cluster struct {
 	Ranges  network.Ranges `json:"ranges"`
 	// Etcd is the cluster's that keeps the state; nil is our own.
 	Etcd *cli.EtcdConfig `json:"etcd,omitempty"`
+	// Runtime is the CRI socket that pods last ran on; "" is our own runtime.
+	Runtime string `json:"runtime,omitempty"`
 	// Of a node whose control plane is elsewhere: its URL, and the node's share of
 	// the cluster's pod range. Ranges are what the server says.
 	Server string       `json:"server,omitempty"`
@@ -40,22 +42,28 @@ type cluster struct {
 
 // loadCluster reads the file at path, or settles a new cluster and writes it there.
 func loadCluster(path string, want cli.ServerConfig) (cluster, error) {
-	data, err := os.ReadFile(path)
+	c, err := readCluster(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && want.Join.Server != "":
 		node, err := nodeName(want.Node.Name)
 		return cluster{Node: node, Server: want.Join.Server}, err // kept once the server has taken us
 	case errors.Is(err, fs.ErrNotExist):
 		return makeCluster(path, want)
-	}
-	if err != nil {
-		return cluster{}, fmt.Errorf("read cluster: %w", err)
-	}
-	var c cluster
-	if err := json.Unmarshal(data, &c); err != nil {
-		return cluster{}, fmt.Errorf("read cluster: %s: %w", path, err)
+	case err != nil:
+		return cluster{}, err
 	}
 	return c.follow(path, want)
+}
+
+func readCluster(path string) (c cluster, err error) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		return cluster{}, fmt.Errorf("read cluster: %s: %w", path, err)
+	}
+	return c, nil
 }
 
 // follow what the user wants otherwise than before, as far as it can change.

@@ -89,7 +89,11 @@ func (s *server) startHere(ctx context.Context, h *hub, components *errgroup.Gro
 			return nil
 		})
 	}
-	s.config.Progress("Waiting for the node to become Ready")
+	if s.config.CRISocket != "" {
+		s.config.Progress("Waiting for the node to become Ready, on the container runtime at " + s.config.CRISocket)
+	} else {
+		s.config.Progress("Waiting for the node to become Ready")
+	}
 	select {
 	case <-ready:
 		return nil

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,10 +24,32 @@ func (s *server) readSettings() (err error) {
 	if s.settings, err = nodeSettings(s.config.Node, s.layout, s.log); err != nil {
 		return err
 	}
-	if s.config.CRISocket == "" {
-		s.config.CRISocket = s.settings.RuntimeSocket
+	socket := runtimeSocket(s.config.CRISocket, s.settings.RuntimeSocket, s.cluster.Runtime)
+	s.config.CRISocket = socket
+	if socket == s.cluster.Runtime {
+		return nil
 	}
-	return nil
+	s.cluster.Runtime = socket
+	if _, err := os.Stat(s.layout.Cluster()); err != nil {
+		return nil // a node that has not joined yet: kept when it has
+	}
+	return s.cluster.save(s.layout.Cluster())
+}
+
+// ownRuntime is what the user says to leave a runtime outside.
+const ownRuntime = "own"
+
+// runtimeSocket is the first that is named: by a flag, in the file, or by what was so
+// before. A runtime that was forgotten would leave its pods running beside new ones.
+func runtimeSocket(named ...string) string {
+	switch socket := cmp.Or(named...); {
+	case socket == ownRuntime:
+		return ""
+	case strings.HasPrefix(socket, "/"):
+		return "unix://" + socket
+	default:
+		return socket
+	}
 }
 
 // nodeSettings are what the user says about the node: in the file that a flag

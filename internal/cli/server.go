@@ -96,7 +96,7 @@ func auditFlags(f *pflag.FlagSet, c *AuditConfig) {
 // nodeFlags say what a node is like.
 func nodeFlags(f *pflag.FlagSet, server *ServerConfig) {
 	c := &server.Node
-	f.StringVar(&server.CRISocket, "container-runtime-endpoint", "", "CRI socket of another runtime, like unix:///run/containerd/containerd.sock")
+	f.StringVar(&server.CRISocket, "container-runtime-endpoint", "", "CRI socket of another runtime, like unix:///run/containerd/containerd.sock, or \"own\" (default: the one used before, or our own)")
 	f.TextVar(&server.NodeIP, "node-ip", netip.Addr{}, "IPv4 address at which other machines reach this one (default: the one that leads to the server)")
 	f.Var((*file)(&c.File), "config", "KubeletConfiguration file of the node (default: kubelet.yaml in the data folder, if it is there)")
 	f.StringVar(&c.Name, "node-name", "", "name of a new node (default: the host's)")

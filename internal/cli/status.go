@@ -59,17 +59,27 @@ func printStatus(w io.Writer, s control.Status, output string) error {
 	if s.Ready {
 		state = "ready"
 	}
-	if s.APIServer == "" {
-		_, err := fmt.Fprintf(w, "runtime     %s (%s)\ndata        %s\nprocesses   proa %d, keeper %d\nversion     %s\n",
-			s.CRISocket, state, s.DataDir, s.PID, s.KeeperPID, s.Version)
-		return err
+	for _, line := range describe(s, state) {
+		if line[1] == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%-11s %s\n", line[0], line[1]); err != nil {
+			return err
+		}
 	}
-	if s.Kubeconfig == "" {
-		_, err := fmt.Fprintf(w, "node        %s (%s)\nserver      %s\ndata        %s\nprocesses   proa %d, keeper %d\nversion     %s\n",
-			s.Node, state, s.APIServer, s.DataDir, s.PID, s.KeeperPID, s.Version)
-		return err
+	return nil
+}
+
+// describe what runs, in lines of a name and a value; what there is none of is empty.
+func describe(s control.Status, state string) [][2]string {
+	lines := [][2]string{{"node", s.Node + " (" + state + ")"}, {"API server", s.APIServer}, {"kubeconfig", s.Kubeconfig}}
+	if s.APIServer == "" { // the container runtime alone
+		lines = [][2]string{{"runtime", s.CRISocket + " (" + state + ")"}}
 	}
-	_, err := fmt.Fprintf(w, "node        %s (%s)\nAPI server  %s\nkubeconfig  %s\ndata        %s\nprocesses   proa %d, keeper %d\nversion     %s\n",
-		s.Node, state, s.APIServer, s.Kubeconfig, s.DataDir, s.PID, s.KeeperPID, s.Version)
-	return err
+	processes := fmt.Sprintf("proa %d, keeper %d", s.PID, s.KeeperPID)
+	if s.KeeperPID == 0 { // another container runtime
+		processes = fmt.Sprintf("proa %d", s.PID)
+		lines = append(lines, [2]string{"runtime", s.CRISocket})
+	}
+	return append(lines, [2]string{"data", s.DataDir}, [2]string{"processes", processes}, [2]string{"version", s.Version})
 }

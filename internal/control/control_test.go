@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,5 +52,31 @@ func TestStatusAndStop(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Errorf("serve: %v", err)
+	}
+}
+
+// A server that is killed while it is asked does not run.
+func TestKilledWhileAsked(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for range 2 {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	client := Dial(socket)
+	if _, err := client.Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("status: %v", err)
+	}
+	if err := client.Stop(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("stop: %v", err)
 	}
 }
