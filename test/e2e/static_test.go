@@ -70,7 +70,13 @@ func TestP18_StaticPods(t *testing.T) {
 	s.contains(s.refused("annotate", "pod", web, "kubernetes.io/config.mirror-"), "may not remove or update mirror pod annotation")
 	s.kubectl("set", "image", "pod/"+web, "c=nginx:1.14.2")
 
-	s.kubectl("delete", "pod", web)
+	for range 3 { // each waits until it is gone, however soon it comes back
+		s.kubectl("delete", "pod", web, "--timeout=20s")
+		s.until("the mirror is back", func() bool {
+			_, err := s.client.CoreV1().Pods(s.namespace).Get(t.Context(), web, metav1.GetOptions{})
+			return err == nil
+		})
+	}
 	after := s.await(web, "is back and Ready", func(p *v1.Pod) bool {
 		return p.UID != before.UID && condition(p, v1.PodReady) == v1.ConditionTrue
 	})

@@ -12,6 +12,10 @@ import (
 // remirror is how often a mirror that could not be made is tried again.
 const remirror = 10 * time.Second
 
+// mirrorPause is how long a mirror that somebody deleted stays away, for all to see
+// that it went: kubectl takes one that comes at once for the old one, and waits on.
+const mirrorPause = time.Second
+
 // SetStatic gives all pods of a source of static pods; those of its earlier ones
 // that are not among them are gone.
 func (l *Loop) SetStatic(before, now []*v1.Pod) {
@@ -29,12 +33,12 @@ func (l *Loop) SetStatic(before, now []*v1.Pod) {
 }
 
 // SetMirror gives a mirror pod's object. One that somebody is deleting waits for
-// the node, as every pod does: it goes at once, and comes back.
+// the node, as every pod does, and goes at once.
 func (l *Loop) SetMirror(mirror *v1.Pod) {
 	uid := types.UID(mirror.Annotations[podlife.AnnotationMirror])
 	l.mail(uid, nil, func(m *mail) { m.mirror, m.noMirror = mirror, false })
 	if mirror.DeletionTimestamp != nil {
-		l.renew(uid)
+		l.dropMirror(uid, mirror.Namespace, mirror.Name, func() bool { return true })
 	}
 }
 
@@ -42,20 +46,23 @@ func (l *Loop) SetMirror(mirror *v1.Pod) {
 func (l *Loop) MirrorGone(mirror *v1.Pod) {
 	uid := types.UID(mirror.Annotations[podlife.AnnotationMirror])
 	l.mail(uid, nil, func(m *mail) { m.mirror, m.noMirror = nil, true })
-	l.renew(uid)
-}
-
-// renew makes the mirror of a static pod that is known here.
-func (l *Loop) renew(uid types.UID) {
 	l.mu.Lock()
 	w := l.workers[uid]
 	l.mu.Unlock()
 	if w == nil {
 		return
 	}
-	if p := w.shown.Load(); p != nil {
-		l.wg.Go(func() { l.mirror(p, false) })
+	p := w.shown.Load()
+	if p == nil {
+		return
 	}
+	l.wg.Go(func() {
+		select {
+		case <-l.ctx.Done():
+		case <-l.cfg.Clock.After(mirrorPause):
+			l.mirror(p, false)
+		}
+	})
 }
 
 // isAnew tells, once, whether the pod had ended in an earlier life of the agent
@@ -99,19 +106,25 @@ func (l *Loop) mirror(static *v1.Pod, anew bool) {
 	}
 }
 
-// removeMirror deletes the mirror of a static pod that has ended, however long
-// that takes.
+// removeMirror deletes the mirror of a static pod that has ended.
 func (l *Loop) removeMirror(pod *v1.Pod) {
-	if l.cfg.Mirrors == nil || !podlife.IsStatic(pod) {
+	if podlife.IsStatic(pod) {
+		l.dropMirror(pod.UID, pod.Namespace, pod.Name, func() bool { return !l.Known(pod.UID) })
+	}
+}
+
+// dropMirror deletes a mirror, however long that takes, while it is to go.
+func (l *Loop) dropMirror(uid types.UID, namespace, name string, wanted func() bool) {
+	if l.cfg.Mirrors == nil {
 		return
 	}
 	l.wg.Go(func() {
-		for l.ctx.Err() == nil && !l.Known(pod.UID) {
-			err := l.cfg.Mirrors.Remove(l.ctx, pod.UID, pod.Namespace, pod.Name)
+		for l.ctx.Err() == nil && wanted() {
+			err := l.cfg.Mirrors.Remove(l.ctx, uid, namespace, name)
 			if err == nil {
 				return
 			}
-			l.cfg.Log.Warn("mirror pod not removed, will be tried again", "pod", pod.UID, "err", err)
+			l.cfg.Log.Warn("mirror pod not removed, will be tried again", "pod", uid, "err", err)
 			select {
 			case <-l.ctx.Done():
 			case <-l.cfg.Clock.After(remirror):

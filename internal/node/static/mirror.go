@@ -23,7 +23,7 @@ type Mirrors struct {
 }
 
 // Ensure makes the mirror of a static pod exist and match it, and returns it; nil and no error while that can't be, because the
-// API server or the node's object isn't there.
+// API server or the node's object isn't there, or somebody deletes the one that is.
 func (m *Mirrors) Ensure(ctx context.Context, static *v1.Pod) (*v1.Pod, error) {
 	node := m.Node()
 	if node == nil {
@@ -43,10 +43,12 @@ func (m *Mirrors) ensure(ctx context.Context, static *v1.Pod, node *v1.Node) (*v
 	pods := m.Client.CoreV1().Pods(static.Namespace)
 	existing, err := pods.Get(ctx, static.Name, metav1.GetOptions{})
 	switch {
-	case err == nil && mirrors(existing, static) && existing.DeletionTimestamp == nil:
+	case err == nil && existing.DeletionTimestamp != nil:
+		return nil, m.delete(ctx, existing) // its time comes when this one is seen to be gone
+	case err == nil && mirrors(existing, static):
 		return existing, nil
 	case err == nil:
-		// Of an older manifest, being deleted, or no mirror at all: it makes place.
+		// Of an older manifest, or no mirror at all: it makes place.
 		if err := m.delete(ctx, existing); err != nil {
 			return nil, err
 		}
