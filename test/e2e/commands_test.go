@@ -111,7 +111,15 @@ spec:
 		t.Fatal(err)
 	}
 	s.contains(out, "exit code 0", "restartPolicy Always", "back-off")
+	if out, err = s.cluster.Proa(t.Context(), "timeline", name, "-n", s.namespace); err != nil {
+		t.Fatal(err)
+	}
+	s.contains(out, "runs #0", "runs #1", "waits: CrashLoopBackOff")
 	s.kubectl("delete", "pod", name)
+	if out, err = s.cluster.Proa(t.Context(), "why", name, "-n", s.namespace); err != nil {
+		t.Fatal(err)
+	}
+	s.contains(out, "is gone since", "asked for: Deleted")
 	s.until("the controller made another", func() bool {
 		next := s.kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}")
 		return next != "" && !strings.Contains(next, name)
