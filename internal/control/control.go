@@ -87,18 +87,31 @@ func Dial(socket string) *Client {
 	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 
-// Status asks the server. It is ErrNotRunning when there is none.
+// Status asks the server. It is ErrNotRunning when there is none, or when it dies
+// before it has answered.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	resp, err := c.do(ctx, http.MethodGet, "/status")
+	if cutOff(err) {
+		return Status{}, ErrNotRunning
+	}
 	if err != nil {
 		return Status{}, err
 	}
 	defer resp.Body.Close()
 	var s Status
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+	err = json.NewDecoder(resp.Body).Decode(&s)
+	if cutOff(err) {
+		return Status{}, ErrNotRunning
+	}
+	if err != nil {
 		return Status{}, fmt.Errorf("read status: %w", err)
 	}
 	return s, nil
+}
+
+// cutOff is how a connection ends whose other side was killed.
+func cutOff(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Stop asks the server to stop. It is ErrNotRunning when there is none.

@@ -13,6 +13,30 @@ import (
 	"go.uber.org/goleak"
 )
 
+// A server that is killed while it is asked is not running any more.
+func TestAServerThatDiesWhileItIsAsked(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, said := range []string{"", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"} {
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = conn.Write([]byte(said))
+			conn.Close()
+		}()
+		if _, err := Dial(socket).Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("after %q: %v, want ErrNotRunning", said, err)
+		}
+	}
+}
+
 func TestStatusAndStop(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	socket := filepath.Join(t.TempDir(), "s")

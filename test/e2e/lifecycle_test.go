@@ -107,7 +107,7 @@ spec:
   - {name: main, command: [sh, -c, "echo main >> /v/order"], image: "busybox:1.28"}
 `)
 	s.apply(manifest)
-	s.apply(strings.Replace(probes("late", "  activeDeadlineSeconds: 2", probe{"c", "", "sleep 3600", ""}), "  containers:", "  initContainers: [{name: i, image: \"busybox:1.28\", command: [sleep, \"3600\"]}]\n  containers:", 1))
+	s.apply(strings.Replace(probes("late", "  activeDeadlineSeconds: 2\n  terminationGracePeriodSeconds: 1", probe{"c", "", "sleep 3600", ""}), "  containers:", "  initContainers: [{name: i, image: \"busybox:1.28\", command: [sleep, \"3600\"]}]\n  containers:", 1))
 	s.apply(strings.Replace(probes("failed", "", probe{"c", "", "sleep 3600", ""}), "  containers:", "  initContainers: [{name: i, image: \"busybox:1.28\", command: [sh, -c, 'exit 3']}]\n  containers:", 1))
 	if p := s.ended("ordered"); p.Status.Phase != v1.PodSucceeded {
 		t.Errorf("ordered: %v", p.Status)

@@ -117,6 +117,7 @@ kind: Pod
 metadata: {name: init, namespace: NAMESPACE}
 spec:
   restartPolicy: Never
+  terminationGracePeriodSeconds: 1
   volumes: [{name: v, emptyDir: {}}]
   initContainers:
   - {name: first, image: "busybox:1.28", command: [sh, -c, "echo first >> /v/order"], volumeMounts: [{name: v, mountPath: /v}]}

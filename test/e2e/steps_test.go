@@ -111,12 +111,16 @@ func (s *session) pod(name string) *v1.Pod {
 	return p
 }
 
-// await polls the pod until it is as wanted.
+// await polls the pod until it is there, and as wanted.
 func (s *session) await(name, what string, is func(*v1.Pod) bool) (found *v1.Pod) {
 	s.Helper()
 	s.until("pod "+name+" "+what, func() bool {
-		found = s.pod(name)
-		return is(found)
+		var err error
+		found, err = s.client.CoreV1().Pods(s.namespace).Get(s.Context(), name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			s.Fatal(err)
+		}
+		return err == nil && is(found)
 	})
 	return found
 }

@@ -182,6 +182,35 @@ func TestManagerTurn(t *testing.T) {
 	}
 }
 
+func TestLimitsAreMeasuredAsOftenAsTheyAreCheap(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{50 * time.Millisecond: time.Second, time.Second: 20 * time.Second, time.Hour: time.Minute} {
+		if got := pause(took); got != want {
+			t.Errorf("after %v the next is %v later, want %v", took, got, want)
+		}
+	}
+	measured := 0
+	m, err := New(Config{
+		Node:    func(context.Context) (*statsapi.NodeStats, error) { return &statsapi.NodeStats{}, nil },
+		Summary: func(context.Context) (*statsapi.Summary, error) { measured++; return &statsapi.Summary{}, nil },
+		Pods: func() []*v1.Pod {
+			return []*v1.Pod{{Spec: v1.PodSpec{Volumes: []v1.Volume{{VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("1Mi"))}}}}}}}
+		},
+		Evict:    func(*v1.Pod, Eviction) {},
+		Pressure: func(map[v1.NodeConditionType]bool) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if err := m.turn(t.Context(), now.Add(time.Duration(i)*every)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if measured != 3 {
+		t.Errorf("measured %d times in three turns", measured)
+	}
+}
+
 func TestParse(t *testing.T) {
 	type m = map[string]string
 	show := func(ts []Threshold) (out []string) {

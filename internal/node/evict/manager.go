@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -11,9 +12,12 @@ import (
 )
 
 const (
-	// every is how often the signals are read, limitsEvery how often pods are measured for limits of their own.
-	every       = 10 * time.Second
-	limitsEvery = time.Minute
+	// every is how often the signals are read.
+	every = 10 * time.Second
+	// Pods are measured for limits of their own as often as that, if it takes little of the time: a share of at most one in
+	// limitsShare, but once in limitsMost whatever it takes.
+	limitsShare = 20
+	limitsMost  = time.Minute
 	// transition is upstream's default: pressure lingers for five minutes.
 	transition = 5 * time.Minute
 )
@@ -46,7 +50,7 @@ type Manager struct {
 	cfg      Config
 	memory   Memory
 	told     map[v1.NodeConditionType]bool
-	limitsAt time.Time
+	limitsAt time.Time // when pods are to be measured for limits of their own
 }
 
 // New makes a Manager.
@@ -91,9 +95,11 @@ func (m *Manager) turn(ctx context.Context, now time.Time) error {
 	}
 	in := Input{Now: now, Memory: m.memory, Thresholds: m.cfg.Thresholds, Signals: SignalsOf(node), Transition: m.cfg.Transition, MaxSoftGrace: m.cfg.MaxSoftGrace}
 	if m.limitsDue(now) {
+		began := time.Now()
 		if err := m.measure(ctx, &in); err != nil {
 			return err
 		}
+		m.limitsAt = now.Add(pause(time.Since(began)))
 	}
 	for range 3 {
 		out := Decide(in)
@@ -124,17 +130,11 @@ func (m *Manager) turn(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// pause after a measurement that took so long, until the next.
+func pause(took time.Duration) time.Duration { return min(took*limitsShare, limitsMost) }
+
 func (m *Manager) limitsDue(now time.Time) bool {
-	if now.Sub(m.limitsAt) < limitsEvery {
-		return false
-	}
-	for _, pod := range m.cfg.Pods() {
-		if limited(pod) {
-			m.limitsAt = now
-			return true
-		}
-	}
-	return false
+	return !now.Before(m.limitsAt) && slices.ContainsFunc(m.cfg.Pods(), limited)
 }
 
 func (m *Manager) measure(ctx context.Context, in *Input) error {
