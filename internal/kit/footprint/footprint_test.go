@@ -74,7 +74,7 @@ func TestDecideProperties(t *testing.T) {
 }
 
 func TestGCPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 400, 10 << 20: 400, 32 << 20: 200, 64 << 20: 100, 1 << 30: 100} {
+	for live, want := range map[uint64]int{0: 400, 8 << 20: 400, 16 << 20: 200, 32 << 20: 100, 1 << 30: 100} {
 		if got := gcPercent(DefaultPolicy(), live); got != want {
 			t.Errorf("%d bytes alive: %d, want %d", live, got, want)
 		}

@@ -18,13 +18,14 @@ type Policy struct {
 	Rest time.Duration
 	// Headroom is how much garbage may gather at work before a collection. A small
 	// heap would be collected many times a second for megabytes that are given
-	// back at rest anyway.
+	// back at rest anyway. With more, what stays lies among more garbage: pages
+	// that hold one small object each are not given back.
 	Headroom uint64
 }
 
 // DefaultPolicy is right for looks every few seconds.
 func DefaultPolicy() Policy {
-	return Policy{Quiet: 2 << 20, Garbage: 8 << 20, Work: 64 << 20, Rest: time.Minute, Headroom: 64 << 20}
+	return Policy{Quiet: 2 << 20, Garbage: 8 << 20, Work: 64 << 20, Rest: time.Minute, Headroom: 32 << 20}
 }
 
 // memory of what happened. The zero value is a process that has just begun.
