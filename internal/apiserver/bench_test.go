@@ -19,7 +19,7 @@ import (
 // BenchmarkPostToInformer is the way from a component's POST to another's
 // handler, in wall and CPU time: in process through the handler chain, as the
 // components have it; the same with the informer fed by the store itself; and over
-// TLS, as a remote component has it. docs/adr/0006 decides by it.
+// TLS, as a remote component has it. docs/adr/0007 decides by it.
 func BenchmarkPostToInformer(b *testing.B) {
 	s := apitest.Start(b)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
