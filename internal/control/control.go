@@ -133,12 +133,16 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
-	// The last two: it was killed while we asked.
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) {
-		return nil, ErrNotRunning
+	if err == nil || ctx.Err() != nil {
+		return resp, err
 	}
-	if errors.Is(err, fs.ErrPermission) {
+	dial, dialing := errors.AsType[*net.OpError](err)
+	dialing = dialing && dial.Op == "dial"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return nil, ErrNotRoot
+	case dialing && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
-	return resp, err
+	return nil, ErrNotRunning // nobody is there, or it ended while it was asked
 }
