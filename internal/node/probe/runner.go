@@ -11,8 +11,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// defaultInFlight bounds attempts that run at once. Each costs a goroutine and at most one connection.
-const defaultInFlight = 256
+// defaultInFlight bounds attempts that run at once. It is more than the pods of a full node have: those that hang must hold up
+// nobody. Each costs a goroutine and at most one connection while it is under way.
+const defaultInFlight = 4096
 
 // Executor runs commands in containers.
 type Executor interface {
@@ -23,7 +24,7 @@ type Executor interface {
 type Config struct {
 	Executor Executor
 	Options  Options
-	// MaxInFlight bounds attempts at once; 0 is 256.
+	// MaxInFlight bounds attempts at once; 0 is 4096.
 	MaxInFlight int
 	Log         *slog.Logger
 }

@@ -201,6 +201,42 @@ func TestRunner(t *testing.T) {
 	}
 }
 
+// TestProbesThatHangHoldUpNobody: a node full of servers that take connections and say nothing.
+func TestProbesThatHangHoldUpNobody(t *testing.T) {
+	hang := make(chan struct{})
+	r, err := New(Config{Executor: executor(func(q *runtimeapi.ExecSyncRequest) (*runtimeapi.ExecSyncResponse, error) {
+		if q.ContainerId != "answers" {
+			<-hang
+		}
+		return &runtimeapi.ExecSyncResponse{}, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan Result, 2000)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.Run(ctx, func(result Result) { results <- result }) }()
+	defer func() { cancel(); close(hang); <-done }()
+	for i := range 1000 {
+		id := fmt.Sprint("hangs-", i)
+		if i == 999 {
+			id = "answers"
+		}
+		pod := &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID(id)}, Spec: v1.PodSpec{Containers: []v1.Container{
+			{Name: "c", ReadinessProbe: &v1.Probe{TimeoutSeconds: 3600, ProbeHandler: v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"true"}}}}}}}}
+		r.Sync(pod, []Container{{Name: "c", ID: id, StartedAt: time.Now(), Started: true}})
+	}
+	select {
+	case result := <-results:
+		if result.ContainerID != "answers" || result.Verdict != Success {
+			t.Errorf("first of all: %+v", result)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the one that answers is not asked")
+	}
+}
+
 // TestReadyAsSoonAsItListens is what makes a pod Ready in milliseconds: the port opens after the first attempt.
 func TestReadyAsSoonAsItListens(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
