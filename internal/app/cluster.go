@@ -19,8 +19,6 @@ import (
 	"github.com/proa-project/proa/internal/network"
 )
 
-const defaultAPIPort = 6443
-
 // podBits is the size of one node's share of the cluster's pod range.
 const podBits = 24
 
@@ -103,7 +101,7 @@ func makeCluster(path string, want cli.ServerConfig) (cluster, error) {
 	if err != nil {
 		return cluster{}, err
 	}
-	c := cluster{Node: node, APIPort: cmp.Or(want.APIPort, defaultAPIPort), Ranges: ranges}
+	c := cluster{Node: node, APIPort: cmp.Or(want.APIPort, cli.DefaultAPIPort), Ranges: ranges}
 	if len(want.Etcd.Endpoints) > 0 {
 		c.Etcd = &want.Etcd
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,6 +51,9 @@ func runQuickstart(ctx context.Context, out, progress io.Writer, l layout.Layout
 	if err != nil {
 		return err
 	}
+	if status.Kubeconfig == "" {
+		return elsewhere(status)
+	}
 	client, err := clientFor(status.Kubeconfig)
 	if err != nil {
 		return err
@@ -70,7 +75,7 @@ func runQuickstart(ctx context.Context, out, progress io.Writer, l layout.Layout
 	if err != nil {
 		return err
 	}
-	printQuickstart(out, pod, status.Kubeconfig, time.Since(began))
+	printQuickstart(out, pod, status, time.Since(began))
 	return nil
 }
 
@@ -155,7 +160,23 @@ func awaitPod(ctx context.Context, client kubernetes.Interface, name string) (*v
 	return nil, fmt.Errorf("pod %s is not Ready (phase %s); `proa why %s` says what it waits for", name, last.Status.Phase, name)
 }
 
-func printQuickstart(w io.Writer, pod *v1.Pod, kubeconfig string, took time.Duration) {
+// calledAs is how the user calls this program: by a path, if it is not on theirs.
+func calledAs() string {
+	if strings.Contains(os.Args[0], "/") {
+		return os.Args[0]
+	}
+	return "proa"
+}
+
+// naming is the flag that says which cluster, if it is not the usual one.
+func naming(dataDir string) string {
+	if dataDir == layout.DefaultData {
+		return ""
+	}
+	return " --data-dir " + dataDir
+}
+
+func printQuickstart(w io.Writer, pod *v1.Pod, status control.Status, took time.Duration) {
 	fmt.Fprintf(w, `
 pod %[1]s is Ready after %.1[2]f s: http://%[3]s:%[4]d
 
@@ -165,7 +186,7 @@ Try next:
   kubectl exec %[1]s -- /quickstart --help
   kubectl port-forward %[1]s %[4]d
 
-No kubectl here? "proa kubectl" is the real one, built in.
-"proa why %[1]s" says what a pod does and why; "proa down" stops everything.
-`, pod.Name, took.Seconds(), pod.Status.PodIP, quickstart.Port, kubeconfig)
+No kubectl here? "%[6]s kubectl" is the real one, built in.
+"%[6]s why %[1]s%[7]s" says what a pod does and why; "%[6]s down%[7]s" stops everything.
+`, pod.Name, took.Seconds(), pod.Status.PodIP, quickstart.Port, status.Kubeconfig, calledAs(), naming(status.DataDir))
 }

@@ -70,3 +70,28 @@ func TestAServersReasonArrivesWhole(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestThePortThatAStartTakes(t *testing.T) {
+	for _, c := range []struct {
+		kept   string
+		config ServerConfig
+		want   int
+	}{
+		{"", ServerConfig{}, DefaultAPIPort},
+		{"", ServerConfig{APIPort: 7}, 7},
+		{`{"apiPort": 8}`, ServerConfig{}, 8},
+		{`{"apiPort": 8}`, ServerConfig{APIPort: 7}, 7},
+		{`{"server": "https://a"}`, ServerConfig{}, 0},
+		{"", ServerConfig{Join: JoinConfig{Server: "https://a"}}, 0},
+	} {
+		c.config.Layout = layout.Layout{Data: t.TempDir()}
+		if c.kept != "" {
+			if err := os.WriteFile(c.config.Layout.Cluster(), []byte(c.kept), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := portOf(c.config); got != c.want {
+			t.Errorf("%s %+v: %d, want %d", c.kept, c.config, got, c.want)
+		}
+	}
+}

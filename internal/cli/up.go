@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +76,7 @@ func up(ctx context.Context, out, progress io.Writer, c ServerConfig, args []str
 
 // examine refuses to start on a machine that can't run a node, a line a problem.
 func examine(w io.Writer, c ServerConfig) error {
-	problems := doctor.Run(doctor.Checks(doctor.Config{DataDir: c.Layout.Data, APIPort: c.APIPort}))
+	problems := doctor.Run(doctor.Checks(doctor.Config{DataDir: c.Layout.Data, APIPort: portOf(c)}))
 	for _, p := range problems {
 		fmt.Fprintln(w, p)
 	}
@@ -86,6 +88,24 @@ func examine(w io.Writer, c ServerConfig) error {
 		err = fmt.Errorf("%s holds no cluster, but %s; name an empty folder, or one that is not there yet", c.Layout.Data, strings.Join(strangers, ", "))
 	}
 	return err
+}
+
+// DefaultAPIPort is the one that everybody knows.
+const DefaultAPIPort = 6443
+
+// portOf the API server that a start would take; 0 where it is elsewhere.
+func portOf(c ServerConfig) int {
+	var kept struct {
+		APIPort int    `json:"apiPort"`
+		Server  string `json:"server"`
+	}
+	if data, err := os.ReadFile(c.Layout.Cluster()); err == nil {
+		_ = json.Unmarshal(data, &kept) // the server says what is wrong with it
+	}
+	if c.Join.Server != "" || kept.Server != "" {
+		return 0
+	}
+	return cmp.Or(c.APIPort, kept.APIPort, DefaultAPIPort)
 }
 
 // spawn starts the server detached from this terminal and waits until it says

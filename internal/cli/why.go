@@ -79,7 +79,7 @@ func ask(ctx context.Context, l layout.Layout, namespace, name string) ([]*expla
 		return nil, err
 	}
 	if status.Kubeconfig == "" {
-		return nil, fmt.Errorf("this is a node of the cluster at %s: ask on the machine of its server", status.APIServer)
+		return nil, elsewhere(status)
 	}
 	found, err := here.Why(ctx, namespace, name)
 	if err != nil {
@@ -118,6 +118,11 @@ func refusing(ctx context.Context, here *control.Client, namespace, name string)
 		nodes = append(nodes, explain.Node{Name: r.Node, Reasons: r.Reasons})
 	}
 	return nodes, err
+}
+
+// elsewhere: only the machine of the server may do everything.
+func elsewhere(node control.Status) error {
+	return fmt.Errorf("this is a node of the cluster at %s: do this on the machine of its server", node.APIServer)
 }
 
 // apiPod is the API's object; nil if there is none.

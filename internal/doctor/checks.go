@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -158,15 +159,21 @@ func space(dataDir string) error {
 	return nil
 }
 
+// letGo is how long a server that was just killed may hold its port.
+const letGo = time.Second
+
 func portFree(port int) error {
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return errors.New("already in use")
+	for deadline := time.Now().Add(letGo); ; time.Sleep(20 * time.Millisecond) {
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		switch {
+		case err == nil:
+			return l.Close()
+		case !errors.Is(err, syscall.EADDRINUSE):
+			return err
+		case time.Now().After(deadline):
+			return errors.New("already in use")
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // existing is the nearest folder above path that is there.
