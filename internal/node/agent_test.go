@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,31 @@ func TestRejectsWhatDoesNotFit(t *testing.T) {
 		p := f.get("big")
 		return p.Status.Phase == v1.PodFailed && p.Status.Reason == "NodeAffinity"
 	})
+}
+
+// TestTakesTheRoomOfWhatWasDeletedByForce: the scheduler has seen the pod go, though
+// its processes have their grace period still.
+func TestTakesTheRoomOfWhatWasDeletedByForce(t *testing.T) {
+	f := newFixture(t)
+	f.runtime.Script("app", crifake.Program{IgnoreTerm: true})
+	f.start()
+	all := func(name string) *v1.Pod {
+		p := pod(name, v1.Container{Name: "app", Resources: v1.ResourceRequirements{Requests: testNode.Status.Capacity}})
+		p.Spec.TerminationGracePeriodSeconds = new(int64(600))
+		return p
+	}
+	f.create(all("old"))
+	f.eventually("ready", func() bool { return f.ready("old") })
+	if err := f.client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("pods"), "default", "old"); err != nil {
+		t.Fatal(err)
+	}
+	f.create(all("next"))
+	f.eventually("taken", func() bool {
+		return slices.Contains([]v1.PodPhase{v1.PodRunning, v1.PodFailed}, f.get("next").Status.Phase)
+	})
+	if p := f.get("next"); p.Status.Phase != v1.PodRunning {
+		t.Errorf("%s: %s", p.Status.Reason, p.Status.Message)
+	}
 }
 
 // TestAsksForTheNodeBeforeItRejects: who set a label and who bound a pod by it may

@@ -135,14 +135,19 @@ func (l *Loop) Set(pod *v1.Pod) {
 	l.mail(pod.UID, pod, func(m *mail) { m.pod, m.gone = pod, false })
 }
 
-// Gone tells that the object is no more; last is its last version.
+// Gone tells that the object is no more; last is its last version. Whoever took it
+// away by force made its room free: the scheduler has given it to others by now.
 func (l *Loop) Gone(last *v1.Pod) {
-	l.mail(last.UID, nil, func(m *mail) { m.pod, m.gone = last, true })
+	if l.mail(last.UID, nil, func(m *mail) { m.pod, m.gone = last, true }) {
+		l.release(last)
+	}
 }
 
 // Orphan ends a pod that the runtime, or the disk, has, but no API.
 func (l *Loop) Orphan(skeleton *v1.Pod) {
-	l.mail(skeleton.UID, skeleton, func(m *mail) { m.gone = true })
+	if l.mail(skeleton.UID, skeleton, func(m *mail) { m.gone = true }) {
+		l.release(skeleton)
+	}
 }
 
 // Changed tells that something of the pod changed in the runtime; false if the
@@ -241,11 +246,22 @@ func (l *Loop) take(node *v1.Node, pod *v1.Pod) podlife.Admission {
 	return a
 }
 
+// release the room of a pod for good, whatever still runs of it.
+func (l *Loop) release(pod *v1.Pod) {
+	l.mu.Lock()
+	if w := l.workers[pod.UID]; w != nil {
+		w.released = true
+	}
+	l.mu.Unlock()
+	l.keep(pod, podlife.Memory{})
+}
+
 // keep updates the room that a pod takes: none once it has ended.
 func (l *Loop) keep(pod *v1.Pod, m podlife.Memory) {
 	l.mu.Lock()
 	_, had := l.admitted[pod.UID]
-	has := m.Admitted && m.End == nil && !m.Deleted
+	w := l.workers[pod.UID]
+	has := m.Admitted && m.End == nil && !m.Deleted && (w == nil || !w.released)
 	if has {
 		l.admitted[pod.UID] = l.reserved(pod, m)
 	} else {

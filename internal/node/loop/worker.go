@@ -26,11 +26,13 @@ type worker struct {
 	box   *mailbox
 	shown atomic.Pointer[v1.Pod] // with the newest status, for readers
 
-	pod    *v1.Pod
-	gone   bool
-	again  *v1.Pod // to be run once this one is gone
-	mirror *v1.Pod
-	evict  *podlife.Want
+	pod   *v1.Pod
+	gone  bool
+	again *v1.Pod // to be run once this one is gone
+	// released: it takes no room on the node any more. Guarded by the loop.
+	released bool
+	mirror   *v1.Pod
+	evict    *podlife.Want
 
 	memory   podlife.Memory
 	observed podlife.Observed
