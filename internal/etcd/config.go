@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"time"
 )
 
 // Config says where the state is. Exactly one of Dir and Endpoints is set.
@@ -15,6 +16,8 @@ type Config struct {
 	// NoFsync trades durability for speed. For throw-away clusters of tests only.
 	NoFsync bool
 	Logger  *slog.Logger
+
+	tick time.Duration // of the embedded member; 0 = the usual
 }
 
 // Validate reports what is wrong with c.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -46,6 +47,22 @@ func TestSnapshot(t *testing.T) {
 	}
 	if b.Len()%512 != 32 { // whole pages and a SHA-256
 		t.Fatalf("snapshot of %d bytes has no checksum at its end", b.Len())
+	}
+}
+
+// With a clock that stands still no election timeout ever ends.
+func TestALoneMemberWaitsForNoElectionTimeout(t *testing.T) {
+	dir := t.TempDir()
+	for _, kind := range []string{"fresh", "again"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		s, err := Start(ctx, Config{Dir: dir, tick: time.Hour})
+		cancel()
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

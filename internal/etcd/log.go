@@ -22,7 +22,8 @@ var _ zapcore.Core = (*slogCore)(nil)
 func (c *slogCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
 // expected is what etcd warns of at every first start of a lone member without
-// users: it elects itself before its storage has a term to show.
+// users: it is elected before its storage has a term to show, and asked to be before
+// it can be.
 var expected = map[string]bool{
 	"simple token is not cryptographically signed": true,
 	"Failed to detect schema version":              true,
@@ -30,7 +31,7 @@ var expected = map[string]bool{
 }
 
 func isExpected(message string) bool {
-	return expected[message] || strings.Contains(message, "cannot campaign at term 1 ")
+	return expected[message] || strings.Contains(message, " cannot campaign at term ") || strings.Contains(message, " is unpromotable and can not campaign")
 }
 
 func (c *slogCore) With(f []zapcore.Field) zapcore.Core {
