@@ -66,9 +66,17 @@ func TestStaticPodsHaveMirrorsThatComeBack(t *testing.T) {
 		t.Errorf("the container was restarted: %s, before %s", got, instance)
 	}
 
+	// A mirror that is to come back must not do so once its manifest is gone.
+	if err := f.client.CoreV1().Pods("default").Delete(context.Background(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	source <- nil
 	f.eventually("gone from the node", f.nothingLeft)
 	f.eventually("gone from the API", func() bool { return f.get("web") == nil })
+	time.Sleep(1200 * time.Millisecond) // it would be back after a second
+	if p := f.get("web"); p != nil {
+		t.Errorf("the mirror is back: %+v", p)
+	}
 }
 
 // A shutdown of the node ends static pods too; with the node they come back.

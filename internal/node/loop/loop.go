@@ -105,6 +105,7 @@ type Loop struct {
 	workers  map[types.UID]*worker
 	memories map[types.UID]podlife.Memory // from the journal, until the pod's goroutine begins
 	admitted map[types.UID]*v1.Pod        // they take room on the node
+	static   map[types.UID]bool           // static pods that there are manifests of
 	anew     map[types.UID]bool           // static pods that run again, until their mirrors are made anew
 	resizes  map[types.UID]*resizeRequest // that are not settled yet
 }
@@ -117,7 +118,7 @@ func New(cfg Config, memories map[types.UID]podlife.Memory) (*Loop, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Loop{
 		cfg: cfg, records: newRecords(cfg.Clock, cfg.Histories, cfg.Stored), ctx: ctx, stop: stop,
-		workers: map[types.UID]*worker{}, memories: memories, admitted: map[types.UID]*v1.Pod{}, anew: map[types.UID]bool{},
+		workers: map[types.UID]*worker{}, memories: memories, admitted: map[types.UID]*v1.Pod{}, static: map[types.UID]bool{}, anew: map[types.UID]bool{},
 		resizes: map[types.UID]*resizeRequest{},
 	}, nil
 }

@@ -19,17 +19,29 @@ const mirrorPause = time.Second
 // SetStatic gives all pods of a source of static pods; those of its earlier ones
 // that are not among them are gone.
 func (l *Loop) SetStatic(before, now []*v1.Pod) {
-	still := map[types.UID]bool{}
+	l.mu.Lock()
+	for _, p := range before {
+		delete(l.static, p.UID)
+	}
 	for _, p := range now {
-		still[p.UID] = true
+		l.static[p.UID] = true
+	}
+	l.mu.Unlock()
+	for _, p := range now {
 		l.Set(p)
 		l.wg.Go(func() { l.mirror(p, l.isAnew(p.UID)) })
 	}
 	for _, p := range before {
-		if !still[p.UID] {
+		if !l.hasManifest(p.UID) {
 			l.Gone(p)
 		}
 	}
+}
+
+func (l *Loop) hasManifest(uid types.UID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.static[uid]
 }
 
 // SetMirror gives a mirror pod's object. One that somebody is deleting waits for
@@ -75,14 +87,14 @@ func (l *Loop) isAnew(uid types.UID) bool {
 	return was
 }
 
-// mirror makes the mirror of a static pod, however long that takes, while the pod
-// is known. A pod that is anew needs another one than it had: a terminal phase
+// mirror makes the mirror of a static pod, however long that takes, while there is a
+// manifest of it. A pod that is anew needs another one than it had: a terminal phase
 // can't be taken back.
 func (l *Loop) mirror(static *v1.Pod, anew bool) {
 	if l.cfg.Mirrors == nil {
 		return
 	}
-	for l.ctx.Err() == nil && l.Known(static.UID) {
+	for l.ctx.Err() == nil && l.hasManifest(static.UID) {
 		var m *v1.Pod
 		var err error
 		if anew {
@@ -93,7 +105,9 @@ func (l *Loop) mirror(static *v1.Pod, anew bool) {
 			m, err = l.cfg.Mirrors.Ensure(l.ctx, static)
 		}
 		if err == nil && m != nil {
-			l.mail(static.UID, nil, func(box *mail) { box.mirror, box.noMirror = m, false })
+			if known := l.mail(static.UID, nil, func(box *mail) { box.mirror, box.noMirror = m, false }); !known {
+				l.removeMirror(static) // the pod ended while its mirror was made
+			}
 			return
 		}
 		if err != nil {
