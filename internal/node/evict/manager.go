@@ -12,19 +12,15 @@ import (
 )
 
 const (
-	// every is how often the signals are read.
+	// every is how often the signals are read, and pods looked at that have limits of their own.
 	every = 10 * time.Second
-	// Pods are measured for limits of their own as often as that, if it takes little of the time: a share of at most one in
-	// limitsShare, but once in limitsMost whatever it takes.
-	limitsShare = 20
-	limitsMost  = time.Minute
 	// transition is upstream's default: pressure lingers for five minutes.
 	transition = 5 * time.Minute
 )
 
 // Config of a Manager.
 type Config struct {
-	// Node reads the node's own stats alone, which is cheap; Summary measures everything.
+	// Node reads the node's own stats alone, which is cheap; Summary measures everything, as often as that is cheap.
 	Node    func(context.Context) (*statsapi.NodeStats, error)
 	Summary func(context.Context) (*statsapi.Summary, error)
 	// Pods are the running pods of the node.
@@ -47,10 +43,9 @@ type Config struct {
 
 // Manager watches the node's resources. Its goroutine alone touches its state.
 type Manager struct {
-	cfg      Config
-	memory   Memory
-	told     map[v1.NodeConditionType]bool
-	limitsAt time.Time // when pods are to be measured for limits of their own
+	cfg    Config
+	memory Memory
+	told   map[v1.NodeConditionType]bool
 }
 
 // New makes a Manager.
@@ -94,12 +89,10 @@ func (m *Manager) turn(ctx context.Context, now time.Time) error {
 		return err
 	}
 	in := Input{Now: now, Memory: m.memory, Thresholds: m.cfg.Thresholds, Signals: SignalsOf(node), Transition: m.cfg.Transition, MaxSoftGrace: m.cfg.MaxSoftGrace}
-	if m.limitsDue(now) {
-		began := time.Now()
+	if slices.ContainsFunc(m.cfg.Pods(), limited) {
 		if err := m.measure(ctx, &in); err != nil {
 			return err
 		}
-		m.limitsAt = now.Add(pause(time.Since(began)))
 	}
 	for range 3 {
 		out := Decide(in)
@@ -128,13 +121,6 @@ func (m *Manager) turn(ctx context.Context, now time.Time) error {
 		}
 	}
 	return nil
-}
-
-// pause after a measurement that took so long, until the next.
-func pause(took time.Duration) time.Duration { return min(took*limitsShare, limitsMost) }
-
-func (m *Manager) limitsDue(now time.Time) bool {
-	return !now.Before(m.limitsAt) && slices.ContainsFunc(m.cfg.Pods(), limited)
 }
 
 func (m *Manager) measure(ctx context.Context, in *Input) error {

@@ -20,8 +20,9 @@ import (
 const (
 	// rateOver is the least time between the samples of a rate.
 	rateOver = 5 * time.Second
-	// diskGood is how long a measurement of folders is good for: it walks them.
-	diskGood = time.Minute
+	// A measurement of a pod's folders is good for so many times as long as it took to walk them, within bounds.
+	diskShare           = 20
+	diskLeast, diskMost = 5 * time.Second, time.Minute
 )
 
 // Runtime is what the provider asks of the container runtime.
@@ -57,8 +58,15 @@ type Provider struct {
 
 	mu           sync.Mutex
 	older, newer Host
-	disks        map[string]PodDisk
-	disksAt      time.Time
+
+	measuring sync.Mutex // held while folders are walked
+	disks     map[string]measured
+}
+
+// measured is what a pod was found to use, and until when that is good.
+type measured struct {
+	disk PodDisk
+	good time.Time
 }
 
 // New makes a Provider.
@@ -158,20 +166,26 @@ func (p *Provider) addDisk(ctx context.Context, in *Input) error {
 	return nil
 }
 
-// podDisks measures the pods' folders, not more than once a minute.
+// podDisks measures the pods' folders, each as often as it is cheap.
 func (p *Provider) podDisks(pods []*v1.Pod) map[string]PodDisk {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.disks != nil && time.Since(p.disksAt) < diskGood {
-		return p.disks
-	}
-	disks := map[string]PodDisk{}
+	p.measuring.Lock()
+	defer p.measuring.Unlock()
+	out, kept := map[string]PodDisk{}, map[string]measured{}
 	for _, pod := range pods {
-		disks[string(pod.UID)] = MeasurePod(p.cfg.PodsDir, p.cfg.LogsDir, pod)
+		uid, began := string(pod.UID), time.Now()
+		m, known := p.disks[uid]
+		if !known || !began.Before(m.good) {
+			m.disk = MeasurePod(p.cfg.PodsDir, p.cfg.LogsDir, pod)
+			m.good = time.Now().Add(goodFor(time.Since(began)))
+		}
+		out[uid], kept[uid] = m.disk, m
 	}
-	p.disks, p.disksAt = disks, time.Now()
-	return disks
+	p.disks = kept
+	return out
 }
+
+// goodFor is how long a measurement that took so long is good.
+func goodFor(took time.Duration) time.Duration { return min(max(took*diskShare, diskLeast), diskMost) }
 
 // MeasurePod walks a pod's volumes and logs.
 func MeasurePod(podsDir, logsDir string, pod *v1.Pod) PodDisk {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -174,5 +175,36 @@ func TestMetrics(t *testing.T) {
 	}
 	if text := page(newProvider(t, fakeRuntime{errors.New("down")}), "resource"); !strings.Contains(text, "resource_scrape_error 1") {
 		t.Errorf("of a runtime that is down: %s", text)
+	}
+}
+
+func TestPodsAreMeasuredAsOftenAsTheyAreCheap(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{time.Millisecond: 5 * time.Second, time.Second: 20 * time.Second, time.Hour: time.Minute} {
+		if got := goodFor(took); got != want {
+			t.Errorf("after %v it is good for %v, want %v", took, got, want)
+		}
+	}
+	p := newProvider(t, fakeRuntime{})
+	pod := func(uid string) *v1.Pod { return &v1.Pod{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid)}} }
+	grow := func(uid string) {
+		dir := filepath.Join(p.cfg.PodsDir, uid, "volumes", "kubernetes.io~empty-dir", "v")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "f"), make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(disks map[string]PodDisk, uid string) bool { return disks[uid].Volumes["v"].Bytes >= 1<<20 }
+	p.podDisks([]*v1.Pod{pod("old")})
+	grow("old")
+	grow("new")
+	disks := p.podDisks([]*v1.Pod{pod("old"), pod("new")})
+	if has(disks, "old") || !has(disks, "new") {
+		t.Errorf("at once: %v; want the new one measured, and of the other what is known", disks)
+	}
+	p.disks["old"] = measured{}
+	if disks = p.podDisks([]*v1.Pod{pod("old")}); !has(disks, "old") || len(p.disks) != 1 {
+		t.Errorf("later: %v", disks)
 	}
 }
