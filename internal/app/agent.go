@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -80,7 +79,10 @@ func (s *server) enroll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.claimName(ctx, api); err != nil {
+	// Written down before it is in the API: a crash in between does not make us
+	// strangers to our own node. That nobody else has its name, the server has looked:
+	// it signed our certificate.
+	if err := s.cluster.save(s.layout.Cluster()); err != nil {
 		return err
 	}
 	node, err := s.awaitShare(ctx, api)
@@ -95,24 +97,6 @@ func (s *server) enroll(ctx context.Context) error {
 	}
 	if s.cluster.Ranges.Service, err = s.askServiceRange(ctx); err != nil {
 		return err
-	}
-	return s.cluster.save(s.layout.Cluster())
-}
-
-// claimName makes the Node, unless another machine is the node of that name. What
-// is ours is on disk before it is in the API, so that a crash in between does not
-// make us strangers to our own node.
-func (s *server) claimName(ctx context.Context, api kubernetes.Interface) error {
-	if _, err := os.Stat(s.layout.Cluster()); err == nil {
-		return nil
-	}
-	_, err := api.CoreV1().Nodes().Get(ctx, s.cluster.Node, metav1.GetOptions{})
-	switch {
-	case err == nil:
-		_ = os.RemoveAll(s.layout.Join()) // a certificate in that node's name is not ours to keep
-		return fmt.Errorf("the cluster has a node %s already: name this one with --node-name, or, if it is what that node has become, remove the old one first: kubectl delete node %[1]s", s.cluster.Node)
-	case !apierrors.IsNotFound(err):
-		return fmt.Errorf("look whether the node's name is free: %w", err)
 	}
 	return s.cluster.save(s.layout.Cluster())
 }

@@ -89,17 +89,25 @@ func (s *server) startHere(ctx context.Context, h *hub, components *errgroup.Gro
 			return nil
 		})
 	}
-	if s.config.CRISocket != "" {
-		s.config.Progress("Waiting for the node to become Ready, on the container runtime at " + s.config.CRISocket)
-	} else {
-		s.config.Progress("Waiting for the node to become Ready")
-	}
+	s.config.Progress(s.waiting())
 	select {
 	case <-ready:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// waiting says what the node becomes Ready by, where others must do their part.
+func (s *server) waiting() string {
+	what := "Waiting for the node to become Ready"
+	if s.member != nil {
+		what += ", by the server at " + s.cluster.Server
+	}
+	if s.config.CRISocket != "" {
+		what += ", on the container runtime at " + s.config.CRISocket
+	}
+	return what
 }
 
 // startControl starts the scheduler and the controllers.

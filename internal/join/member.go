@@ -158,7 +158,7 @@ func (m *Member) request(ctx context.Context) error {
 	}
 	signed, err := csr.WaitForCertificate(ctx, api, name, uid)
 	if err != nil {
-		return fmt.Errorf("join: the request %s is not signed: %w; see `kubectl describe csr %[1]s`", name, err)
+		return fmt.Errorf("join: the server signs no certificate for this node: %w", err)
 	}
 	_, err = m.client.Update(signed, keyPEM)
 	return err

@@ -158,12 +158,31 @@ func (c *controller) approveClient(ctx context.Context, r *certificatesv1.Certif
 		if err != nil {
 			return err
 		}
-		if allowed {
-			return c.approved(ctx, r, a.message)
+		if !allowed {
+			continue
 		}
+		if problem := c.taken(r, request); problem != "" {
+			return c.decide(ctx, r, certificatesv1.CertificateDenied, "NodeExists", problem)
+		}
+		return c.decide(ctx, r, certificatesv1.CertificateApproved, autoApproved, a.message)
 	}
 	return nil
 }
+
+// taken says why a machine may not become that node: a node that is there asks for
+// its next certificate itself, and nobody else's token gets one in its name.
+func (c *controller) taken(r *certificatesv1.CertificateSigningRequest, request *x509.CertificateRequest) string {
+	if r.Spec.Username == request.Subject.CommonName {
+		return ""
+	}
+	name := nodeOf(request)
+	if _, err := c.nodes.Get(name); err != nil {
+		return "" // none
+	}
+	return fmt.Sprintf("the cluster has a node %s already: choose another name, or remove that node first: kubectl delete node %[1]s", name)
+}
+
+const autoApproved = "AutoApproved"
 
 // approveServing: the node itself asks, and for nothing but its name and the
 // address that the cluster has given it.
@@ -178,12 +197,12 @@ func (c *controller) approveServing(ctx context.Context, r *certificatesv1.Certi
 	if !ownNames(request, nodes) {
 		return nil
 	}
-	return c.approved(ctx, r, "Auto approving kubelet serving certificate for the node's own name and address.")
+	return c.decide(ctx, r, certificatesv1.CertificateApproved, autoApproved, "Auto approving kubelet serving certificate for the node's own name and address.")
 }
 
-func (c *controller) approved(ctx context.Context, r *certificatesv1.CertificateSigningRequest, message string) error {
+func (c *controller) decide(ctx context.Context, r *certificatesv1.CertificateSigningRequest, kind certificatesv1.RequestConditionType, reason, message string) error {
 	r.Status.Conditions = append(r.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-		Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: "AutoApproved", Message: message,
+		Type: kind, Status: v1.ConditionTrue, Reason: reason, Message: message,
 	})
 	_, err := c.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, r.Name, r, metav1.UpdateOptions{})
 	return err

@@ -96,11 +96,15 @@ func checkKubeletServing(r *x509.CertificateRequest, usages []certificatesv1.Key
 	return checkNode(r, usages, certificatesv1.UsageServerAuth)
 }
 
+func nodeOf(r *x509.CertificateRequest) string {
+	return strings.TrimPrefix(r.Subject.CommonName, "system:node:")
+}
+
 // ownNames tells whether a node's server asks for its own name and for the first
 // address of the range that its pods have, and for nothing else. A range that two
 // nodes claim is nobody's.
 func ownNames(r *x509.CertificateRequest, nodes []*v1.Node) bool {
-	name := strings.TrimPrefix(r.Subject.CommonName, "system:node:")
+	name := nodeOf(r)
 	var own netip.Prefix
 	var others []netip.Prefix
 	for _, n := range nodes {

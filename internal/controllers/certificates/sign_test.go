@@ -16,6 +16,8 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 )
 
 var now = time.Unix(1_800_000_000, 0)
@@ -184,6 +186,28 @@ func TestANodesServerGetsItsOwnNamesAlone(t *testing.T) {
 		}
 		if got := ownNames(r, nodes); got != c.want {
 			t.Errorf("%s: %v", what, got)
+		}
+	}
+}
+
+// A token gets a certificate for a new node, not for one that is there; that one
+// asks for itself.
+func TestNobodyElseBecomesANodeThatIsThere(t *testing.T) {
+	nodes := cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)
+	if err := nodes.Add(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "there"}}); err != nil {
+		t.Fatal(err)
+	}
+	c := &controller{nodes: corelisters.NewNodeLister(nodes)}
+	for _, tc := range []struct {
+		asks, node string
+		taken      bool
+	}{
+		{"system:bootstrap:abcdef", "new", false}, {"system:bootstrap:abcdef", "there", true}, {"system:node:there", "there", false}, {"system:node:other", "there", true},
+	} {
+		r := &certificatesv1.CertificateSigningRequest{Spec: certificatesv1.CertificateSigningRequestSpec{Username: tc.asks}}
+		why := c.taken(r, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "system:node:" + tc.node}})
+		if (why != "") != tc.taken {
+			t.Errorf("%s for %s: %q", tc.asks, tc.node, why)
 		}
 	}
 }
