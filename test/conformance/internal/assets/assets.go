@@ -133,9 +133,12 @@ func (b *builder) lock() (func(), error) {
 	return func() { f.Close() }, nil
 }
 
+// command in a process group of its own: when ctx ends, what it has started ends too.
 func (b *builder) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = b.Module
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	return cmd
 }
 
