@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -198,6 +199,39 @@ func TestTakesTheRoomOfWhatWasDeletedByForce(t *testing.T) {
 	if p := f.get("next"); p.Status.Phase != v1.PodRunning {
 		t.Errorf("%s: %s", p.Status.Reason, p.Status.Message)
 	}
+}
+
+// TestADeferredResizeGetsTheRoomThatAnotherGivesBack: a pod that shrinks takes its
+// old room until it is said to have less.
+func TestADeferredResizeGetsTheRoomThatAnotherGivesBack(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	cpu := func(amount string) v1.ResourceRequirements {
+		return v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse(amount)}}
+	}
+	resize := func(name, amount string) {
+		p := f.get(name).DeepCopy()
+		p.Generation++
+		p.Spec.Containers[0].Resources = cpu(amount)
+		if _, err := f.client.CoreV1().Pods("default").Update(t.Context(), p, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, amount := range map[string]string{"big": "2500m", "small": "1"} {
+		f.create(pod(name, v1.Container{Name: "app", Resources: cpu(amount)}))
+		f.eventually("ready", func() bool { return f.ready(name) })
+	}
+	resize("small", "2500m")
+	f.eventually("deferred", func() bool {
+		return slices.ContainsFunc(f.get("small").Status.Conditions, func(c v1.PodCondition) bool {
+			return c.Type == v1.PodResizePending && c.Reason == v1.PodReasonDeferred
+		})
+	})
+	resize("big", "1")
+	f.eventually("granted", func() bool {
+		r := f.get("small").Status.ContainerStatuses[0].Resources
+		return r != nil && r.Requests.Cpu().MilliValue() == 2500
+	})
 }
 
 // TestAsksForTheNodeBeforeItRejects: who set a label and who bound a pod by it may

@@ -95,7 +95,11 @@ func (w *worker) turn(ctx context.Context) bool {
 		w.record(out)
 		return w.leave()
 	}
-	w.show(w.persist())
+	changed := w.persist()
+	if changed || m.pod != nil { // what a pod is said to have counts too, and comes after what it was granted
+		w.loop.keep(w.pod, w.memory)
+	}
+	w.show(changed)
 	w.act(ctx, out)
 	w.tell(out)
 	w.sleep(out.WakeAt)
@@ -201,9 +205,6 @@ func (w *worker) persist() bool {
 	if err != nil {
 		// The pod goes on: its memory is lost only if the agent is, too.
 		w.loop.cfg.Log.Error("pod memory not kept", "pod", w.uid, "err", err)
-	}
-	if changed {
-		w.loop.keep(w.pod, w.memory)
 	}
 	return changed
 }
