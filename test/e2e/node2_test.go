@@ -117,8 +117,58 @@ func TestC5_SecondNode(t *testing.T) {
 	s.moves("far", "near", 4<<20)
 	s.moves("near", "far", 4<<20)
 
+	s.ownThings(second)
+
 	t.Run("KillingTheAgentEndsNoPod", func(t *testing.T) { agentIsKilled(s, second) })
 	t.Run("P16_PodsOfALostNode", func(t *testing.T) { nodeIsLost(s, second) })
+}
+
+// ownThings are what a node does by itself, with no more rights than it has: volumes
+// on its disk, ports of its own, static pods.
+func (s *session) ownThings(second *cluster.Cluster) {
+	s.Helper()
+	s.apply(`
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: disk, namespace: NAMESPACE}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+`)
+	s.apply(strings.Replace(busybox("stores", "echo kept > /disk/file; "+shell, on("second", "  volumes: [{name: disk, persistentVolumeClaim: {claimName: disk}}]")),
+		"    image:", "    volumeMounts: [{name: disk, mountPath: /disk}]\n    ports: [{containerPort: 8080, hostPort: 38910}]\n    image:", 1))
+	s.ready("stores")
+	volume := s.kubectl("get", "pvc", "disk", "-o", "jsonpath={.spec.volumeName}")
+	data, err := os.ReadFile(filepath.Join(second.Data, "storage", volume, "file"))
+	if err != nil || string(data) != "kept\n" {
+		s.Errorf("the volume on the second node's disk: %q, %v", data, err)
+	}
+	s.kubectl("delete", "pod/stores", "pvc/disk", "--grace-period=1")
+	s.until("the volume is gone", func() bool {
+		_, err := os.Stat(filepath.Join(second.Data, "storage", volume))
+		return os.IsNotExist(err) && !strings.Contains(s.kubectl("get", "pv"), volume)
+	})
+
+	s.kubectl("create", "configmap", "said", "--from-literal=word=one")
+	s.kubectl("create", "secret", "generic", "hidden", "--from-literal=word=two")
+	s.apply(strings.Replace(busybox("reads", shell, on("second", "  volumes: [{name: v, projected: {sources: [{configMap: {name: said}}, {secret: {name: hidden, items: [{key: word, path: hidden}]}}]}}]")),
+		"    image:", "    volumeMounts: [{name: v, mountPath: /v}]\n    envFrom: [{configMapRef: {name: said}}]\n    image:", 1))
+	s.ready("reads")
+	s.contains(s.kubectl("exec", "reads", "--", "sh", "-c", "cat /v/hidden; echo; echo env $word; ls /var/run/secrets/kubernetes.io/serviceaccount"), "two\n", "env one\n", "token")
+	s.kubectl("patch", "configmap", "said", "-p", `{"data": {"word": "three"}}`)
+	s.until("the change is there", func() bool { return s.kubectl("exec", "reads", "--", "cat", "/v/word") == "three" })
+
+	s.kubectl("expose", "pod", "web", "--name=ports", "--type=NodePort", "--port=8080")
+	address := s.kubectl("get", "node", "second", "-o", `jsonpath={.status.addresses[?(@.type=="InternalIP")].address}`)
+	s.answers(fmt.Sprintf("http://%s:%d", address, s.service("ports").Spec.Ports[0].NodePort), "web")
+
+	manifest := strings.ReplaceAll(busybox("static", shell, ""), "NAMESPACE", s.namespace)
+	if err := os.WriteFile(filepath.Join(second.Manifests, "static.yaml"), []byte(manifest), 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.until("the static pod is shown", func() bool {
+		_, err := s.client.CoreV1().Pods(s.namespace).Get(s.Context(), "static-second", metav1.GetOptions{})
+		return err == nil
+	})
+	s.ready("static-second")
 }
 
 // moves so many bytes between pods: large enough for packets of full size.

@@ -52,11 +52,15 @@ func (m *Mirrors) ensure(ctx context.Context, static *v1.Pod, node *v1.Node) (*v
 		if err := m.delete(ctx, existing); err != nil {
 			return nil, err
 		}
-	case !apierrors.IsNotFound(err):
+	case !absent(err):
 		return nil, err
 	}
 	return pods.Create(ctx, mirrorOf(static, node), metav1.CreateOptions{})
 }
+
+// absent: there is no pod of that name on this node. An agent that the API server holds
+// to its own pods is told so by being forbidden to look.
+func absent(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsForbidden(err) }
 
 // mirrors tells whether the API's pod is the mirror of this very manifest.
 func mirrors(pod, static *v1.Pod) bool {
@@ -77,7 +81,7 @@ func mirrorOf(static *v1.Pod, node *v1.Node) *v1.Pod {
 func (m *Mirrors) Remove(ctx context.Context, uid types.UID, namespace, name string) error {
 	pod, err := m.Client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err):
+	case err != nil && absent(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("mirror pod %s/%s: %w", namespace, name, err)

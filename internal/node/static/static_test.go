@@ -232,6 +232,25 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
+// An agent that may only look at its own pods is forbidden to look for one that is not there.
+func TestMirrorsOfAnAgentThatIsHeldToItsPods(t *testing.T) {
+	pods, err := parse([]byte(manifest("a", "x")), origin{"file", "f"}, "n", Rules{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := fake.NewClientset()
+	client.PrependReactor("get", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(v1.Resource("pods"), "a-n", errors.New("no relationship found"))
+	})
+	m := &Mirrors{Client: client, Node: func() *v1.Node { return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", UID: "node-uid"}} }}
+	if pod, err := m.Ensure(t.Context(), pods[0]); err != nil || pod == nil {
+		t.Errorf("not made: %v, %v", pod, err)
+	}
+	if err := m.Remove(t.Context(), pods[0].UID, "default", "another"); err != nil {
+		t.Errorf("one that is gone: %v", err)
+	}
+}
+
 // FuzzManifest: no file makes the reader panic; what it takes is a pod of this node,
 // and the same pod at the next look.
 func FuzzManifest(f *testing.F) {
