@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/features"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -34,10 +36,12 @@ const (
 	// that outgrow a laptop's.
 	walSegment = 4 << 20
 
-	// Raft keeps the last snapshotCount + catchUp entries in memory. With no
-	// follower to catch up few are of use.
-	snapshotCount = 2000
-	catchUp       = 100
+	// Raft keeps the last catchUp entries in memory. There is no follower to catch up.
+	// But a member that starts goes over all entries since its last snapshot, and raft
+	// panics when it looks for one that was dropped before it had noted it as gone
+	// over: so catchUp is snapshotCount and what may be under way besides.
+	snapshotCount = 1000
+	catchUp       = 1500
 
 	quota      = 8 << 30
 	maxRequest = 3 << 20 // twice the API server's largest object, as protobuf and JSON differ
@@ -147,14 +151,28 @@ const electEvery = 2 * time.Millisecond
 func elect(ctx context.Context, server *etcdserver.EtcdServer) {
 	self := uint64(server.MemberID())
 	for server.Leader() == 0 {
-		// What keeps it from being heard is seen by its effect: there is no leader.
-		_ = server.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self})
+		if caughtUp(self) {
+			// What keeps it from being heard is seen by its effect: there is no leader.
+			_ = server.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self})
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(electEvery):
 		}
 	}
+}
+
+// caughtUp tells whether raft has gone over all that the member had committed before.
+// Until then, it would look for changes of membership among entries that may have been
+// dropped already (see catchUp). The library tells nobody but a debugger.
+func caughtUp(member uint64) bool {
+	published, ok := expvar.Get("raft.status").(expvar.Func)
+	if !ok {
+		return false
+	}
+	status, ok := published.Value().(raft.Status)
+	return ok && status.ID == member && status.Applied >= status.GetCommit()
 }
 
 // lockDir makes dir and takes it for this process.

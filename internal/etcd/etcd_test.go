@@ -3,7 +3,10 @@ package etcd
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +66,34 @@ func TestALoneMemberWaitsForNoElectionTimeout(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A member that starts goes over what it has, and is elected after that and not in
+// the midst, also where there is little time to do it in.
+func TestElectedOnceItHasCaughtUp(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir)
+	for i := range snapshotCount - 100 {
+		if _, err := s.Client().Put(t.Context(), fmt.Sprint("/", i), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range 4 * runtime.GOMAXPROCS(0) {
+		busy.Go(func() {
+			for ctx.Err() == nil {
+			}
+		})
+	}
+	for range 3 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = start(t, dir)
 	}
 }
 

@@ -113,8 +113,11 @@ func (c *Cluster) Up(ctx context.Context) error {
 	if c.Machine == nil {
 		args = append(args, "--api-port", fmt.Sprint(c.Port))
 	}
-	_, err := c.Proa(ctx, args...)
-	return err
+	if _, err := c.Proa(ctx, args...); err != nil {
+		log, _ := os.ReadFile(filepath.Join(c.Data, "log", "proa.log"))
+		return fmt.Errorf("%w\nThe log ends with:\n%s", err, log[max(0, len(log)-4096):])
+	}
+	return nil
 }
 
 // Join makes this a node of another cluster, by the command that its server prints,
