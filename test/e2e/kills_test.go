@@ -168,6 +168,7 @@ func (k *killing) goesOn() {
 		}
 	}
 	for _, name := range []string{"runs", "exits", "inits", "pulls", "resized", "init", "ending"} {
+		k.until(name+" has begun", func() bool { return read(k.dir, name) != "" }) // a moment after it runs
 		if got := strings.Count(read(k.dir, name), "begins"); got != 1 {
 			k.Errorf("%s began %d times", name, got)
 		}
@@ -185,8 +186,11 @@ func (k *killing) nothingLeft() {
 	k.Helper()
 	k.kubectl("patch", "pod", "ending", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	k.kubectl("delete", "pods", "--all", "--grace-period=1")
-	if running("/v/" + "$NAME; ") {
-		k.Error("a process of the pods is left")
+	paths, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range paths {
+		if cmdline := read(p, "cmdline"); strings.Contains(cmdline, "/v/$NAME; ") {
+			k.Errorf("a process of the pods is left: %q\n%s%s", cmdline, read(p, "status"), read(p, "cgroup"))
+		}
 	}
 	k.until("no cgroup of a pod is left", func() bool {
 		guaranteed, _ := filepath.Glob("/sys/fs/cgroup/*/proa-" + k.cluster.ID() + "/*/pod*")
