@@ -22,6 +22,7 @@ const (
 type Holder struct {
 	mu            sync.Mutex
 	send, receive *os.File
+	closed        bool // all methods then fail with os.ErrClosed
 }
 
 func newHolder() (*Holder, error) {
@@ -50,6 +51,7 @@ func FindHolder(pidfd int) (*Holder, error) {
 func (h *Holder) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.closed = true
 	return errors.Join(h.send.Close(), h.receive.Close())
 }
 
@@ -61,6 +63,9 @@ func (h *Holder) Put(name string, fd int) error {
 }
 
 func (h *Holder) put(name string, fd int) error {
+	if h.closed {
+		return fmt.Errorf("holder: park %s: %w", name, os.ErrClosed)
+	}
 	if err := unix.Sendmsg(int(h.send.Fd()), []byte(name), unix.UnixRights(fd), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("holder: park %s: %w", name, err)
 	}
@@ -109,6 +114,9 @@ type heldFile struct {
 }
 
 func (h *Holder) takeAll() ([]heldFile, error) {
+	if h.closed {
+		return nil, fmt.Errorf("holder: %w", os.ErrClosed)
+	}
 	var all []heldFile
 	buf, oob := make([]byte, 512), make([]byte, unix.CmsgSpace(4))
 	for {

@@ -1,6 +1,28 @@
 package sandbox
 
-import "testing"
+import (
+	"errors"
+	"os"
+	"testing"
+)
+
+// A sandbox that ends gives up its holder while its containers' ends want to drop
+// what is theirs: that is no fault, and told by the error.
+func TestAClosedHolderSaysSo(t *testing.T) {
+	h, err := newHolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, filesErr := h.Files()
+	for name, err := range map[string]error{"Put": h.Put("a", 0), "Drop": h.Drop("a"), "Files": filesErr} {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: %v, want %v", name, err, os.ErrClosed)
+		}
+	}
+}
 
 func TestSysctlPath(t *testing.T) {
 	own := Kind{Net: true, IPC: true, UTS: true}
