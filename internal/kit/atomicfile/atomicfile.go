@@ -1,5 +1,6 @@
-// Package atomicfile writes files that are either whole or absent, also after a
-// crash or a power cut.
+// Package atomicfile writes files that are either whole or absent: also after a
+// power cut (Write), or after a kill of the process alone, in a fraction of the time
+// (Overwrite).
 package atomicfile
 
 import (

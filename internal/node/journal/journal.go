@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/proa-project/proa/internal/kit/atomicfile"
 	"github.com/proa-project/proa/internal/node/podlife"
 )
 
@@ -52,13 +53,7 @@ type Journal struct {
 	dir string
 
 	mu    sync.Mutex
-	saved map[types.UID]text // what is on disk, so that nothing is written twice
-}
-
-// text of an entry, and how much of the file it takes: the rest is blanks.
-type text struct {
-	json []byte
-	size int
+	saved map[types.UID][]byte // what is on disk, so that nothing is written twice
 }
 
 // Open makes the folder if needed.
@@ -66,7 +61,7 @@ func Open(dir string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &Journal{dir: dir, saved: map[types.UID]text{}}, nil
+	return &Journal{dir: dir, saved: map[types.UID][]byte{}}, nil
 }
 
 // Load returns all entries that can be read, and joins what is wrong with the
@@ -122,47 +117,16 @@ func (j *Journal) Save(e Entry) (changed bool, err error) {
 	j.mu.Lock()
 	old := j.saved[e.UID]
 	j.mu.Unlock()
-	if bytes.Equal(old.json, b) {
+	if bytes.Equal(old, b) {
 		return false, nil
 	}
-	size, err := write(j.path(string(e.UID)+suffix), b, old.size)
-	if err != nil {
+	if err := atomicfile.Overwrite(j.path(string(e.UID)+suffix), b); err != nil {
 		return true, fmt.Errorf("journal pod %s: %w", e.UID, err)
 	}
 	j.mu.Lock()
-	j.saved[e.UID] = text{b, size}
+	j.saved[e.UID] = b
 	j.mu.Unlock()
 	return true, nil
-}
-
-// page is the most that is written over an older entry. The kernel copies what lies
-// in one page of a file in one go, so that a kill finds it done or not begun. That
-// takes a tenth of what a new file and a rename take, and a pod's life is a dozen
-// entries.
-const page = 4096
-
-// write puts b into the file, of which old bytes are in use, and returns how many
-// are then.
-func write(file string, b []byte, old int) (size int, err error) {
-	if size = max(len(b), old); old > 0 && size <= page {
-		err := overwrite(file, append(b, bytes.Repeat([]byte{' '}, size-len(b))...))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return size, err
-		}
-	}
-	if err := os.WriteFile(file+".new", b, 0o600); err != nil {
-		return 0, err
-	}
-	return len(b), os.Rename(file+".new", file)
-}
-
-func overwrite(file string, b []byte) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, 0)
-	return errors.Join(err, f.Close())
 }
 
 // Remove forgets a pod. An absent one is no error.

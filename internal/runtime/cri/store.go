@@ -13,6 +13,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/proa-project/proa/internal/kit/atomicfile"
 )
 
 // sandboxRecord is what must be known of a sandbox after a restart and is not
@@ -70,14 +72,9 @@ func save(dir, id string, record any) error {
 	if err != nil {
 		return fmt.Errorf("encode record of %s: %w", id, err)
 	}
-	// Whole or absent after we are killed, which the rename alone gives. A power
-	// cut may tear it; it also ends all that the record tells of, so nothing is
-	// synced, on the path of every pod's start.
-	tmp := filepath.Join(dir, "."+id)
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(dir, id+".json"))
+	// A power cut may tear it; it also ends all that the record tells of, so nothing
+	// is synced, on the path of every pod's start.
+	return atomicfile.Overwrite(filepath.Join(dir, id+".json"), data)
 }
 
 func (s store) saveSandbox(r *sandboxRecord) error     { return save(s.sandboxes(), r.ID, r) }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/proa-project/proa/internal/kit/atomicfile"
 	"github.com/proa-project/proa/internal/runtime/keeper"
 	"github.com/proa-project/proa/internal/runtime/keeper/sandbox"
 )
@@ -31,7 +32,7 @@ type containerRecord struct {
 	Burst     uint64
 }
 
-// store keeps records as JSON files that are replaced whole.
+// store keeps records as JSON files.
 type store struct {
 	dir string
 }
@@ -44,7 +45,7 @@ func (s store) containerFile(id string) string {
 	return filepath.Join(s.containerDir(id), "state.json")
 }
 
-// save replaces a file by the record: after a crash of ours it is the old or the
+// save replaces a file by the record: after a kill of ours it is the old or the
 // new. Nothing is synced: it tells of processes, and what would tear it, a power cut,
 // ends them too. (Where the run folder is no tmpfs, that was half of a start's time.)
 func save(file string, record any) error {
@@ -52,11 +53,7 @@ func save(file string, record any) error {
 	if err != nil {
 		return fmt.Errorf("save %s: %w", file, err)
 	}
-	fresh := file + ".new"
-	if err := os.WriteFile(fresh, text, 0o600); err != nil {
-		return fmt.Errorf("save state: %w", err)
-	}
-	if err := os.Rename(fresh, file); err != nil {
+	if err := atomicfile.Overwrite(file, text); err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}
 	return nil
