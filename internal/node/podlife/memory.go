@@ -118,13 +118,16 @@ type Again struct {
 }
 
 // Replacing tells whether a container was ended by us and another is about to take its
-// place.
+// place: it is not there yet, or was made and does not run yet.
 func (m Memory) Replacing() bool {
 	if m.Stop != nil {
 		return false
 	}
 	for _, c := range m.Containers {
-		if c.Again.ID != "" && c.Last != nil && c.Last.ID == c.Again.ID && c.Last.State == Exited && c.StartFailure == nil && c.Waiting == nil {
+		if c.Again.ID == "" || c.Last == nil || c.StartFailure != nil {
+			continue
+		}
+		if c.Last.State == Created || c.Last.ID == c.Again.ID && c.Last.State == Exited && c.Waiting == nil {
 			return true
 		}
 	}

@@ -57,6 +57,11 @@ func (c Cluster) Hold(alone bool) (release func(), err error) {
 // Up starts the cluster. A kept one runs on, with the binary as it is now; else
 // what an earlier run left behind goes first.
 func (c Cluster) Up(ctx context.Context, keep bool) error {
+	if !keep {
+		if err := c.second().purge(ctx); err != nil { // it may be left without the first
+			return err
+		}
+	}
 	_, err := os.Stat(c.Data)
 	found := err == nil
 	switch {
