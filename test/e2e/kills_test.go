@@ -98,7 +98,7 @@ const begins = "echo begins >> /v/$NAME; "
 
 func (k *killing) manifest(name, script, more string) string {
 	m := probes(name, "  terminationGracePeriodSeconds: 30\n  volumes: [{name: v, hostPath: {path: "+k.dir+"}}]"+more,
-		probe{"c", "", begins + script, ", env: [{name: NAME, value: " + name + "}], volumeMounts: [{name: v, mountPath: /v}]"})
+		probe{"c", "", begins + ": " + k.dir + "; " + script, ", env: [{name: NAME, value: " + name + "}], volumeMounts: [{name: v, mountPath: /v}]"})
 	return m + "---\n"
 }
 
@@ -186,11 +186,8 @@ func (k *killing) nothingLeft() {
 	k.Helper()
 	k.kubectl("patch", "pod", "ending", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 	k.kubectl("delete", "pods", "--all", "--grace-period=1")
-	paths, _ := filepath.Glob("/proc/[0-9]*")
-	for _, p := range paths {
-		if cmdline := read(p, "cmdline"); strings.Contains(cmdline, "/v/$NAME; ") {
-			k.Errorf("a process of the pods is left: %q\n%s%s", cmdline, read(p, "status"), read(p, "cgroup"))
-		}
+	if left := processes(begins + ": " + k.dir); len(left) > 0 {
+		k.Errorf("processes of the pods are left:\n%s", strings.Join(left, "\n"))
 	}
 	k.until("no cgroup of a pod is left", func() bool {
 		guaranteed, _ := filepath.Glob("/sys/fs/cgroup/*/proa-" + k.cluster.ID() + "/*/pod*")

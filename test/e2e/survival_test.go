@@ -213,12 +213,16 @@ func TestStatusOfTheSharedCluster(t *testing.T) {
 }
 
 // running tells whether a process with that text in its command line is there.
-func running(text string) bool {
+func running(text string) bool { return len(processes(text)) > 0 }
+
+// processes are those with the text in their command line, as ps shows them.
+func processes(text string) (found []string) {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range paths {
 		if data, _ := os.ReadFile(p); strings.Contains(string(data), text) {
-			return true
+			stat, _ := os.ReadFile(filepath.Join(filepath.Dir(p), "stat"))
+			found = append(found, fmt.Sprintf("%s: %q", stat, data))
 		}
 	}
-	return false
+	return found
 }
