@@ -12,9 +12,11 @@ import (
 func (d *decision) resize() {
 	var changed []Resizing
 	late := false // a container will have its new resources only some time
+	sized := d.outgrown() == nil
 	for _, v := range d.of(Init, Sidecar, Main) {
 		late = late || d.mem.Resizing != nil && v.replaced() && d.busy(StartContainer, v.spec.Name)
-		if v.mem.Resources == nil || sameCompute(v.mem.Resources, &v.spec.Resources) {
+		inherits := !sized && v.running() && d.in.Pod.Spec.Resources != nil && unlimited(v.spec)
+		if v.mem.Resources == nil || sameCompute(v.mem.Resources, &v.spec.Resources) && !inherits {
 			continue
 		}
 		switch {
@@ -33,7 +35,6 @@ func (d *decision) resize() {
 			changed = append(changed, Resizing{Container: v.spec.Name, ContainerID: v.inst.ID, From: *v.mem.Resources})
 		}
 	}
-	sized := d.outgrown() == nil
 	if (len(changed) > 0 || !sized && !late) && !d.busy(ResizePod, "") {
 		d.act(Action{
 			ID: fmt.Sprintf("resize:%d", d.in.Pod.Generation), Kind: ResizePod,
@@ -42,6 +43,11 @@ func (d *decision) resize() {
 		})
 	}
 	d.tellResized(sized && !late && len(changed) == 0)
+}
+
+// unlimited: the container has the pod's limit where it has none of its own.
+func unlimited(c *v1.Container) bool {
+	return c.Resources.Limits.Cpu().IsZero() || c.Resources.Limits.Memory().IsZero()
 }
 
 // outgrown is the size of the pod's cgroup if it is not the one that was granted.

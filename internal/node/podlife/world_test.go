@@ -389,6 +389,9 @@ func actionLine(a Action) string {
 	if a.Kind == StopContainer || a.Hook == PreStop {
 		fmt.Fprintf(&b, " grace=%s", a.Grace)
 	}
+	for _, r := range a.Resizes {
+		fmt.Fprintf(&b, " %s", r.Container)
+	}
 	fmt.Fprintf(&b, "  (%s)", a.Why)
 	return b.String()
 }
