@@ -123,12 +123,10 @@ func TestC1_EtcdOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	usual := c.Args
-	c.Args = append(usual[:len(usual):len(usual)], "--etcd-servers", e.url, "--etcd-cafile", e.ca)
-	if err := c.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "certificate required") {
-		t.Errorf("without a client certificate: %v", err)
-	}
-	c.Args = append(c.Args, "--etcd-certfile", e.cert, "--etcd-keyfile", e.key)
+	nobody := append(usual[:len(usual):len(usual)], "--etcd-servers", e.url, "--etcd-cafile", e.ca)
+	c.Args = append(nobody[:len(nobody):len(nobody)], "--etcd-certfile", e.cert, "--etcd-keyfile", e.key)
 	s := onCluster(t, c)
+	t.Parallel() // from here on, see TestC5_SecondNode
 	s.apply(busybox("kept", shell, ""))
 	before := s.ready("kept")
 	if n := e.keys(t, "/registry/pods/default/kept"); n != 1 {
@@ -149,6 +147,14 @@ func TestC1_EtcdOutside(t *testing.T) {
 	up(t, c)
 	if after := s.ready("kept"); after.UID != before.UID || after.Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Errorf("another pod: %v", after.Status)
+	}
+
+	if err := c.Down(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	c.Args = nobody
+	if err := c.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("without a client certificate: %v", err)
 	}
 }
 

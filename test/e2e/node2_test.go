@@ -81,6 +81,7 @@ func on(node, more string) string {
 
 func TestC5_SecondNode(t *testing.T) {
 	s, first, second := twoNodes(t)
+	t.Parallel() // only from here on: clusters that start at once might settle on the same addresses
 	s.contains(s.kubectl("get", "nodes"), "second", first)
 	s.apply(busybox("web", "echo began; "+httpd, on("second", "")) + "---" + strings.Replace(oneWeb, "{name: NAME", "{name: web", 1))
 	s.apply(busybox("near", shell, on(first, "")) + "---" + busybox("far", shell, on("second", "")))
