@@ -23,6 +23,8 @@ var advices = []struct {
 	{regexp.MustCompile(`^0/\d+ nodes are available:.*free ports`), `another pod has the hostPort: end it, or take another port`},
 	{regexp.MustCompile(`^0/\d+ nodes are available:.*unschedulable`), `kubectl uncordon lets the node take pods again`},
 	{regexp.MustCompile(`unbound immediate PersistentVolumeClaims`), `a volume must be made for the claim: kubectl describe pvc says what it waits for`},
+	{regexp.MustCompile(`unable to start container process:.*(not found in \$PATH|no such file or directory)`), `the image has no such file: correct the container's command, or take another image`},
+	{regexp.MustCompile(`unable to start container process:.*permission denied`), `the container's user may not execute it: correct its mode in the image, or runAsUser`},
 	{regexp.MustCompile(`OOMKilled`), `raise its memory limit`},
 	{regexp.MustCompile(`DeadlineExceeded`), `activeDeadlineSeconds is over: give a new pod more time`},
 	{regexp.MustCompile(`^Evicted: .*low on resource`), `the node was short of it: requests in the pod's spec keep it from going first`},

@@ -86,6 +86,13 @@ func TestWhy(t *testing.T) {
 					entry(7*time.Second, "app", "Back-off", "exit code 1; restartPolicy Always; wait 40s until 12:00:33"), entry(7*time.Second, "", "x", "y")},
 			},
 		}},
+		{name: "a command that is not there", answer: Answer{
+			Pod: pod(t, `{spec: {nodeName: vm, containers: [{name: app}]}, status: {phase: Running, containerStatuses: [{name: app, state: {waiting: {reason: CrashLoopBackOff}},
+				lastState: {terminated: {reason: StartError, exitCode: 128, message: 'unable to start container process: exec: "nonesuch": executable file not found in $PATH'}}}]}}`),
+			Explanation: &control.Explanation{
+				Waits: []control.Wait{{Subject: "app", For: "back-off 10s after StartError, exit code 128", Since: ago(2 * time.Second), Until: ago(-8 * time.Second)}},
+			},
+		}},
 		{name: "a readiness probe that fails", answer: Answer{
 			Pod: pod(t, `{spec: {nodeName: vm, containers: [{name: app, readinessProbe: {httpGet: {path: /healthz, port: 8080}, successThreshold: 2}}]},
 				status: {phase: Running, containerStatuses: [{name: app, started: true, state: {running: {startedAt: `+since+`}}}]}}`),

@@ -137,12 +137,28 @@ func unlessPlain(reason string) string {
 
 // waiting is what the node says that the pod waits for. What comes after a colon is
 // why it has to.
-func waiting(_ *v1.Pod, w control.Wait) Finding {
+func waiting(pod *v1.Pod, w control.Wait) Finding {
 	what, why, _ := strings.Cut(w.For, ", which failed: ")
 	if why == "" {
 		what, why, _ = strings.Cut(w.For, ": ")
 	}
+	if why == "" && strings.HasPrefix(what, "back-off") {
+		why = lastWords(pod, w.Subject)
+	}
 	return Finding{Subject: w.Subject, What: "waits for " + what, Because: why, Since: w.Since, Until: w.Until, Remedy: w.Hint}
+}
+
+// lastWords of a container: its termination message, or why it never began.
+func lastWords(pod *v1.Pod, container string) string {
+	if pod == nil {
+		return ""
+	}
+	for _, s := range statuses(pod) {
+		if s.Name == container && s.LastTerminationState.Terminated != nil {
+			return s.LastTerminationState.Terminated.Message
+		}
+	}
+	return ""
 }
 
 // unready: a container runs, and does not count as ready.
