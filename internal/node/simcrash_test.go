@@ -176,6 +176,9 @@ var crashPoints = points("RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", 
 	"RemoveContainer", "UpdateContainerResources", "ExecSync", "PullImage", "Volumes.Setup", "Volumes.TearDown", "Cgroups.Ensure",
 	"Cgroups.Remove", "API patch", "API delete")
 
+// rarePoints are those that few days come to by themselves.
+var rarePoints = points("UpdateContainerResources", "ExecSync", "RemoveContainer")
+
 func points(names ...string) []string {
 	var out []string
 	for _, n := range names {

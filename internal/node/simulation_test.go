@@ -32,8 +32,12 @@ import (
 )
 
 // simSeeds is how many days a node lives through, unless PROA_SIM_SEEDS=n says
-// otherwise: CI asks for 10,000. PROA_SIM_SEED=n is that one day.
-const simSeeds = 500
+// otherwise. PROA_SIM_SEED=n is that one day. CI asks for ciSeeds, in which agents
+// must have died at every point.
+const (
+	simSeeds = 500
+	ciSeeds  = 10_000
+)
 
 // TestSimulation lets a node live through random days, on a runtime and an API that
 // behave and a clock that jumps to whatever happens next: pods come, change and go,
@@ -66,7 +70,8 @@ func TestSimulation(t *testing.T) {
 			})
 		}
 	})
-	if n >= 2000 {
+	t.Logf("agents were killed at: %v", passed.killed)
+	if n >= ciSeeds {
 		for _, p := range crashPoints {
 			if passed.killed[p] == 0 {
 				t.Errorf("no agent was ever killed at: %s", p)
@@ -243,16 +248,33 @@ func (s *simulation) step() {
 		s.tell("the agent is killed at rest")
 		s.restart()
 	case n < 18:
-		point := crashPoints[s.rnd.IntN(len(crashPoints))]
-		if strings.HasPrefix(point, "UpdateContainerResources") {
-			s.life.arm(point, 0)
-			s.resizeOne()
-			return
+		points := crashPoints
+		if s.rnd.IntN(3) == 0 {
+			points = rarePoints
 		}
-		s.life.arm(point, s.rnd.IntN(3))
-		s.createOne()
+		s.crashAt(points[s.rnd.IntN(len(points))])
 	default:
 		s.probeOne()
+	}
+}
+
+// crashAt arms a point, and does what leads there.
+func (s *simulation) crashAt(point string) {
+	deed, _, _ := strings.Cut(strings.TrimPrefix(point, "API "), " ")
+	switch {
+	case deed == "UpdateContainerResources":
+		s.life.arm(point, 0)
+		s.resizeOne()
+	case slices.Contains([]string{"StopContainer", "StopPodSandbox", "RemovePodSandbox", "Volumes.TearDown", "Cgroups.Remove", "delete"}, deed) && len(s.api.names()) > 0:
+		s.life.arm(point, 0)
+		s.deleteOne()
+	case slices.Contains(rarePoints, point):
+		s.life.arm(point, 0)
+		s.createOne()
+		s.hurtContainer()
+	default:
+		s.life.arm(point, s.rnd.IntN(3))
+		s.createOne()
 	}
 }
 
