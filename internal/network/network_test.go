@@ -9,14 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"pgregory.net/rapid"
+
+	"github.com/proa-project/proa/internal/kit/netnstest"
 )
 
 func testConfig(t *testing.T) Config {
@@ -51,58 +50,9 @@ func start(t *testing.T, c Config) *Network {
 	return n
 }
 
-// sandbox makes a network namespace and returns its path.
-func sandbox(t *testing.T, name string) string {
-	t.Helper()
-	name = fmt.Sprintf("proatest-%d-%s", os.Getpid(), name)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	own, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	ns, err := netns.NewNamed(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	t.Cleanup(func() { _ = netns.DeleteNamed(name) })
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err := netns.Set(own); err != nil {
-		panic(err) // the thread is of no use to anybody any more
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "/run/netns/" + name
-}
-
 func within(t *testing.T, path string, do func() error) {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	own, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	ns, err := netns.GetFromPath(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
-		t.Fatal(err)
-	}
-	err = do()
-	if err := netns.Set(own); err != nil {
-		panic(err)
-	}
-	if err != nil {
+	if err := netnstest.Inside(path, do); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -166,7 +116,7 @@ func attach(t *testing.T, n *Network, id, ns string, ports ...HostPort) netip.Ad
 
 func TestPodsAndNodeReachEachOtherByTheirOwnAddresses(t *testing.T) {
 	n := start(t, testConfig(t))
-	nsA, nsB := sandbox(t, "a"), sandbox(t, "b")
+	nsA, nsB := netnstest.New(t, "a"), netnstest.New(t, "b")
 	a, b := attach(t, n, "a", nsA), attach(t, n, "b", nsB)
 	greeter(t, nsB, ":80")
 	if got := greetFrom(t, nsA, b.String()+":80"); got != a.String() {
@@ -185,7 +135,7 @@ func TestPodsAndNodeReachEachOtherByTheirOwnAddresses(t *testing.T) {
 
 func TestHostPorts(t *testing.T) {
 	n := start(t, testConfig(t))
-	nsA, nsB := sandbox(t, "a"), sandbox(t, "b")
+	nsA, nsB := netnstest.New(t, "a"), netnstest.New(t, "b")
 	a := attach(t, n, "a", nsA, HostPort{Protocol: "tcp", HostPort: 38080, ContainerPort: 80},
 		HostPort{Protocol: "tcp", HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 38081, ContainerPort: 80})
 	attach(t, n, "b", nsB)
@@ -226,7 +176,7 @@ func TestUnknownClusterAddressesAreRefusedAtOnce(t *testing.T) {
 func TestAttachTwiceAndRestart(t *testing.T) {
 	c := testConfig(t)
 	n := start(t, c)
-	ns := sandbox(t, "a")
+	ns := netnstest.New(t, "a")
 	first := attach(t, n, "a", ns, HostPort{Protocol: "tcp", HostPort: 38082, ContainerPort: 80})
 	if again := attach(t, n, "a", ns); again != first {
 		t.Errorf("second attach gives %s, the first gave %s", again, first)
@@ -242,7 +192,7 @@ func TestAttachTwiceAndRestart(t *testing.T) {
 	if _, err := greet("127.0.0.1:38082"); err != nil {
 		t.Errorf("host port after a restart: %v", err)
 	}
-	if other := attach(t, restarted, "b", sandbox(t, "b")); other == first {
+	if other := attach(t, restarted, "b", netnstest.New(t, "b")); other == first {
 		t.Errorf("%s was given twice", other)
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"github.com/proa-project/proa/internal/kit/netnstest"
 )
 
 // machine is a node of its own: a network namespace with one link to the test's
@@ -21,7 +23,7 @@ type machine struct {
 // machines are two of them, on a link whose MTU is given.
 func machines(t *testing.T, mtu int) (a, b *machine) {
 	t.Helper()
-	a, b = &machine{path: sandbox(t, "machine-a")}, &machine{path: sandbox(t, "machine-b")}
+	a, b = &machine{path: netnstest.New(t, "machine-a")}, &machine{path: netnstest.New(t, "machine-b")}
 	join(t, a.path, b.path, mtu)
 	base := testConfig(t)
 	for i, m := range []*machine{a, b} {
@@ -86,7 +88,7 @@ func (m *machine) sync(t *testing.T, peers ...Peer) {
 // pod of the machine; it answers on port 80 with the client's address.
 func (m *machine) pod(t *testing.T, name string) (ns string, addr netip.Addr) {
 	t.Helper()
-	ns = sandbox(t, name)
+	ns = netnstest.New(t, name)
 	within(t, m.path, func() (err error) {
 		addr, err = m.network.Attach(t.Context(), name, ns, nil)
 		return err

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
+
+	"github.com/proa-project/proa/internal/kit/netnstest"
 )
 
 // benchServices have three endpoints each; every tenth a node port.
@@ -35,11 +37,11 @@ func BenchmarkCompile(b *testing.B) {
 func BenchmarkInstall(b *testing.B) {
 	for _, n := range []int{100, 1000, 5000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			w := newNamespace(b, "bench")
+			w := netnstest.New(b, "bench")
 			services, endpoints := benchServices(n)
 			for b.Loop() {
 				b.StopTimer()
-				if err := inside(w, func() error { return Remove("bench") }); err != nil {
+				if err := netnstest.Inside(w, func() error { return Remove("bench") }); err != nil {
 					b.Fatal(err)
 				}
 				one := newTable(ipv4, "bench", nil)
@@ -47,7 +49,7 @@ func BenchmarkInstall(b *testing.B) {
 					one.put(s.Name, s.Name, Compile(s, slicesFor(endpoints[i]), here).of(ipv4))
 				}
 				b.StartTimer()
-				if err := inside(w, one.sync); err != nil {
+				if err := netnstest.Inside(w, one.sync); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -59,13 +61,13 @@ func BenchmarkInstall(b *testing.B) {
 func BenchmarkChange(b *testing.B) {
 	for _, n := range []int{100, 1000, 5000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			w := newNamespace(b, "bench")
+			w := netnstest.New(b, "bench")
 			services, endpoints := benchServices(n)
 			one := newTable(ipv4, "bench", nil)
 			for i, s := range services {
 				one.put(s.Name, s.Name, Compile(s, slicesFor(endpoints[i]), here).of(ipv4))
 			}
-			if err := inside(w, one.sync); err != nil {
+			if err := netnstest.Inside(w, one.sync); err != nil {
 				b.Fatal(err)
 			}
 			i := 0
@@ -73,7 +75,7 @@ func BenchmarkChange(b *testing.B) {
 				i++
 				s := services[i%n]
 				one.put(s.Name, s.Name, Compile(s, slicesFor(endpoints[i%n][:1+i/n%3]), here).of(ipv4))
-				if err := inside(w, one.sync); err != nil {
+				if err := netnstest.Inside(w, one.sync); err != nil {
 					b.Fatal(err)
 				}
 			}

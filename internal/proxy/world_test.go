@@ -1,19 +1,18 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"github.com/proa-project/proa/internal/kit/netnstest"
 )
 
 // world is a node with pods and a neighbour, each a network namespace of its
@@ -32,11 +31,11 @@ func newWorld(t *testing.T, pods int) *world {
 		t.Fatal("this test makes network namespaces: run it as root")
 	}
 	w := &world{T: t}
-	w.node = w.namespace("node")
-	w.outside = w.namespace("outside")
+	w.node = netnstest.New(w, "node")
+	w.outside = netnstest.New(w, "outside")
 	w.connect(w.outside, "out0", "192.0.2.1/24", "192.0.2.100/24", "", "")
 	for i := range pods {
-		pod := w.namespace(fmt.Sprint("pod", i))
+		pod := netnstest.New(w, fmt.Sprint("pod", i))
 		w.pods = append(w.pods, pod)
 		w.connect(pod, fmt.Sprint("pod", i), "10.42.0.1/32", podAddr(i)+"/32", "fd00:42::1/128", podAddr6(i)+"/128")
 	}
@@ -73,40 +72,6 @@ func route(link string, pairs ...string) error {
 		}
 	}
 	return nil
-}
-
-func (w *world) namespace(name string) string {
-	w.Helper()
-	return newNamespace(w, name)
-}
-
-func newNamespace(w testing.TB, name string) string {
-	w.Helper()
-	name = fmt.Sprintf("proaproxy-%d-%s-%s", os.Getpid(), strings.ReplaceAll(w.Name(), "/", "-"), name)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	own, err := netns.Get()
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer own.Close()
-	ns, err := netns.NewNamed(name)
-	if err != nil {
-		w.Fatal(err)
-	}
-	ns.Close()
-	if err := netns.Set(own); err != nil {
-		panic(err) // the thread is of no use to anybody any more
-	}
-	w.Cleanup(func() { _ = netns.DeleteNamed(name) })
-	path := "/run/netns/" + name
-	if err := inside(path, func() error {
-		// Addresses are usable at once: nobody else can have them.
-		return errors.Join(os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0), up("lo"))
-	}); err != nil {
-		w.Fatal(err)
-	}
-	return path
 }
 
 func up(name string, cidrs ...string) error {
@@ -187,32 +152,9 @@ func (w *world) connect(to, link, here, there, here6, there6 string) {
 // within runs do in a namespace.
 func (w *world) within(path string, do func() error) {
 	w.Helper()
-	if err := inside(path, do); err != nil {
+	if err := netnstest.Inside(path, do); err != nil {
 		w.Fatal(err)
 	}
-}
-
-func inside(path string, do func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	own, err := netns.Get()
-	if err != nil {
-		return err
-	}
-	defer own.Close()
-	ns, err := netns.GetFromPath(path)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
-		return err
-	}
-	err = do()
-	if err := netns.Set(own); err != nil {
-		panic(err)
-	}
-	return err
 }
 
 // serve answers each client, on TCP and UDP, with the server's name and the
@@ -260,7 +202,7 @@ func (w *world) serve(path, name, addr string) {
 
 // ask gives the server's name and the address by which it sees us.
 func (w *world) ask(from, addr string) (server, seen string, err error) {
-	err = inside(from, func() error {
+	err = netnstest.Inside(from, func() error {
 		c, err := net.DialTimeout("tcp", addr, 500*time.Millisecond)
 		if err != nil {
 			return err
