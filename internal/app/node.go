@@ -191,6 +191,7 @@ func (p *nodeParts) makeAgent() (err error) {
 		Source:        static.NewSource(p.manifests()),
 		Mirrors:       &static.Mirrors{Client: p.hub.client, Node: p.registrar.Node},
 		Node:          p.registrar.Node,
+		Own:           p.registrar.Own,
 		HostIPs:       func() []string { return []string{addr} },
 		DataDir:       p.layout.Data,
 		ResolvConf:    p.settings.ResolvConf,

@@ -137,7 +137,7 @@ func (a *Agent) compose(ctx context.Context, runtimeName string, kept map[types.
 	a.loop, err = loop.New(loop.Config{
 		Observer: a.observer, Executor: executor, Journal: a.journal, Events: recorder, Statuses: a.sender,
 		Histories: a.history, Stored: stored,
-		Probes: a.cfg.Probes, Mirrors: a.cfg.Mirrors, Node: a.cfg.Node, Latest: a.latestNode, HostIPs: a.cfg.HostIPs, Guard: a.cfg.Guard, Changed: a.weighBurstable,
+		Probes: a.cfg.Probes, Mirrors: a.cfg.Mirrors, Node: a.cfg.Node, Own: a.cfg.Own, Latest: a.latestNode, HostIPs: a.cfg.HostIPs, Guard: a.cfg.Guard, Changed: a.weighBurstable,
 		RuntimeName: runtimeName, RecursiveReadOnly: a.recursiveReadOnly(ctx), Policy: a.cfg.Policy, Clock: a.cfg.Clock, Log: a.cfg.Log,
 	}, memories)
 	return err
@@ -238,7 +238,11 @@ func (a *Agent) nodeFacts() container.Node {
 	if b, err := os.ReadFile("/etc/hosts"); err == nil {
 		n.HostsFile = string(b)
 	}
-	if node := a.cfg.Node(); node != nil {
+	node := a.cfg.Node()
+	if node == nil && a.cfg.Own != nil {
+		node = a.cfg.Own()
+	}
+	if node != nil {
 		n.Allocatable, n.MemoryBytes = node.Status.Allocatable, node.Status.Capacity.Memory().Value()
 		if swap := node.Status.NodeInfo.Swap; swap != nil && swap.Capacity != nil {
 			n.SwapBytes = *swap.Capacity

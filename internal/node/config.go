@@ -33,8 +33,10 @@ type Config struct {
 	Mirrors Mirrors         // of static pods; nil: none
 
 	// Node is the newest version of the node's object, nil while there is none:
-	// pods wait for it.
+	// pods wait for it, but for static ones where Own says what the machine knows of
+	// itself.
 	Node func() *v1.Node
+	Own  func() *v1.Node // nil: nothing
 	// HostIPs are the node's addresses, at most one a family, the primary first.
 	HostIPs func() []string
 

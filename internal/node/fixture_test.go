@@ -42,6 +42,7 @@ type fixture struct {
 	dir     string
 	source  Source  // of static pods; nil: none
 	mirrors Mirrors // nil: none
+	alone   bool    // no API server answers
 
 	agent   *Agent
 	kill    func()
@@ -74,7 +75,7 @@ func (f *fixture) start() {
 	agent, err := New(Config{
 		NodeName: "node", Client: f.client, Informers: factory, Runtime: cri.InProcess(f.runtime), Images: f.runtime,
 		Volumes: f.volumes, Probes: f.probes, Cgroups: f.cgroups, Source: f.source, Mirrors: f.mirrors,
-		Node: func() *v1.Node { return testNode }, HostIPs: func() []string { return []string{"192.168.1.2"} },
+		Node: f.node, Own: func() *v1.Node { return testNode }, HostIPs: func() []string { return []string{"192.168.1.2"} },
 		DataDir: f.dir, ClusterDNS: []string{"10.96.0.10"}, Policy: f.policy, Clock: f.clock,
 		Log: slog.New(slog.NewTextHandler(testWriter{f.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
@@ -86,8 +87,10 @@ func (f *fixture) start() {
 	go func() { done <- agent.Run(ctx) }()
 	factory.Core().V1().Pods().Informer()
 	factory.Core().V1().Services().Informer()
-	factory.Start(ctx.Done())
-	<-f.watched
+	if !f.alone {
+		factory.Start(ctx.Done())
+		<-f.watched
+	}
 	f.agent = agent
 	f.kill = sync.OnceFunc(func() {
 		cancel()
@@ -97,6 +100,14 @@ func (f *fixture) start() {
 		factory.Shutdown()
 	})
 	f.t.Cleanup(f.kill)
+}
+
+// node is the API's.
+func (f *fixture) node() *v1.Node {
+	if f.alone {
+		return nil
+	}
+	return testNode
 }
 
 // eventually polls until what is true, and says what was not if it never is.

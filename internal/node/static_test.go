@@ -95,3 +95,19 @@ func TestStaticPodsRunAgainAfterAShutdown(t *testing.T) {
 	source <- []*v1.Pod{own}
 	f.eventually("runs again", func() bool { return f.ready("web") })
 }
+
+// With no API server there is no Node, no list of services and no pod but those of
+// manifests, and these run.
+func TestStaticPodsRunWithoutAnAPIServer(t *testing.T) {
+	f := newFixture(t)
+	source := make(manifests)
+	f.source, f.alone = source, true
+	f.start()
+	source <- []*v1.Pod{staticPod("web")}
+	f.eventually("running", func() bool {
+		p, known := f.agent.Pod("default", "web")
+		return known && p.Status.Phase == v1.PodRunning
+	})
+	source <- nil
+	f.eventually("gone from the node", f.nothingLeft)
+}

@@ -102,7 +102,7 @@ func (e *Executor) containerConfig(ctx context.Context, r Request, c *v1.Contain
 
 func (e *Executor) environment(ctx context.Context, pod *v1.Pod, c *v1.Container, node container.Node) (*container.Env, error) {
 	services, err := e.Objects.Services(ctx)
-	if err != nil {
+	if err != nil && !podlife.IsStatic(pod) { // those run without an API server too
 		return nil, fmt.Errorf("services have not yet been read at least once, cannot construct envvars: %w", err)
 	}
 	return container.Environment(pod, c, node, container.Sources{

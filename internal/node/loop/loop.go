@@ -63,6 +63,9 @@ type Config struct {
 	Stored    []history.Stored
 	// Node is asked at every admission and status.
 	Node func() *v1.Node // nil result: not known yet, pods wait
+	// Own is the node as the machine knows it: static pods don't wait for the API's.
+	// nil: they do.
+	Own func() *v1.Node
 	// Latest is the node as the API has it now, nil if it doesn't say. It is asked
 	// when the node seems to lack what a pod selects it by: who set the label and
 	// who bound the pod may both have been faster than the watch. nil: nobody is asked.
@@ -218,6 +221,9 @@ func (l *Loop) leave(w *worker) (again *v1.Pod) {
 // admit is the node's last check; one pod at a time, or two would take one room.
 func (l *Loop) admit(pod *v1.Pod) *podlife.Admission {
 	node := l.cfg.Node()
+	if node == nil && podlife.IsStatic(pod) && l.cfg.Own != nil {
+		node = l.cfg.Own()
+	}
 	if node == nil {
 		return nil
 	}

@@ -144,6 +144,12 @@ func (r *Registrar) Node() *v1.Node {
 	return r.node
 }
 
+// Own is the node as this machine knows it, asking no API: what it would register.
+func (r *Registrar) Own() *v1.Node {
+	machine, state := r.snapshot()
+	return Desired(r.cfg, machine, state)
+}
+
 // Allocatable is what the node offers to pods.
 func (r *Registrar) Allocatable() v1.ResourceList {
 	r.mu.Lock()
