@@ -65,7 +65,7 @@ func TestP18_StaticPods(t *testing.T) {
 	if before.Annotations["kubernetes.io/config.source"] != "file" || before.Annotations["kubernetes.io/config.mirror"] == "" {
 		t.Errorf("annotations %v", before.Annotations)
 	}
-	s.contains(s.kubectl("logs", web), "first")
+	s.until("it prints", func() bool { return strings.Contains(s.kubectl("logs", web), "first") })
 	// What the API says of it is no news to the node.
 	s.contains(s.refused("annotate", "pod", web, "kubernetes.io/config.mirror-"), "may not remove or update mirror pod annotation")
 	s.kubectl("set", "image", "pod/"+web, "c=nginx:1.14.2")
@@ -91,8 +91,9 @@ func TestP18_StaticPods(t *testing.T) {
 
 	s.manifest("web.yaml", staticPod("web", s.namespace, "second"))
 	s.await(web, "runs the new manifest", func(p *v1.Pod) bool {
-		return condition(p, v1.PodReady) == v1.ConditionTrue && strings.Contains(s.kubectl("logs", web), "second")
+		return p.UID != after.UID && condition(p, v1.PodReady) == v1.ConditionTrue
 	})
+	s.until("it prints", func() bool { return strings.Contains(s.kubectl("logs", web), "second") })
 	if err := os.Remove(filepath.Join(s.cluster.Manifests, s.namespace+"-web.yaml")); err != nil {
 		t.Fatal(err)
 	}
