@@ -117,17 +117,19 @@ type Again struct {
 	Why string `json:"why,omitempty"`
 }
 
-// Replacing tells whether a container was ended by us and another is about to take its
-// place: it is not there yet, or was made and does not run yet.
+// Replacing tells whether one run of a container is about to follow another: it was
+// made and does not run yet, or is not there yet, and we ended the one before it.
 func (m Memory) Replacing() bool {
 	if m.Stop != nil {
 		return false
 	}
 	for _, c := range m.Containers {
-		if c.Again.ID == "" || c.Last == nil || c.StartFailure != nil {
+		if c.Last == nil || c.StartFailure != nil {
 			continue
 		}
-		if c.Last.State == Created || c.Last.ID == c.Again.ID && c.Last.State == Exited && c.Waiting == nil {
+		made := c.Last.State == Created && c.Last.Attempt > 0
+		ended := c.Last.State == Exited && c.Last.ID == c.Again.ID && c.Waiting == nil
+		if made || ended {
 			return true
 		}
 	}
