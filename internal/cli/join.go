@@ -33,12 +33,8 @@ func newJoin(where locate) *cobra.Command {
 		Short: "Make this machine a node of a cluster elsewhere; returns when it is Ready",
 		Long:  "Make this machine a node of a cluster whose control plane runs elsewhere, and\nreturn when the node is Ready.\n" + joinLong,
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			takeToken(&c)
-			if c.Layout, err = where(); err != nil {
-				return err
-			}
-			if err := joinable(c); err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := joining(&c, where); err != nil {
 				return err
 			}
 			return up(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), c, passOn("agent", c.Layout, cmd.Flags()))
@@ -55,12 +51,8 @@ func newAgent(where locate, run func(context.Context, ServerConfig) error) *cobr
 		Short: "Run a node of a cluster elsewhere in the foreground",
 		Long:  "Run a node of a cluster whose control plane runs elsewhere, in the foreground.\n" + joinLong,
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			takeToken(&c)
-			if c.Layout, err = where(); err != nil {
-				return err
-			}
-			if err := joinable(c); err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := joining(&c, where); err != nil {
 				return err
 			}
 			return foreground(cmd.Context(), where, &c, run)
@@ -82,6 +74,15 @@ func takeToken(c *ServerConfig) {
 		c.Join.Token = os.Getenv(tokenEnv)
 	}
 	_ = os.Unsetenv(tokenEnv)
+}
+
+// joining completes what the flags say of the cluster to join.
+func joining(c *ServerConfig, where locate) (err error) {
+	takeToken(c)
+	if c.Layout, err = where(); err != nil {
+		return err
+	}
+	return joinable(*c)
 }
 
 // joinable: a folder that knows no cluster needs to be told one.
